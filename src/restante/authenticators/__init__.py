@@ -1,0 +1,1 @@
+"""Kinds of user tables, each behind the contract of `restante.auth`."""

@@ -1,0 +1,180 @@
+"""Password hashes in the notation Dovecot reads and ``doveadm pw`` writes: ``{SCHEME}hash``.
+
+Hashing takes from a microsecond to a tenth of a second and belongs in a thread; libcrypt, argon2 and hashlib
+let other threads run meanwhile.
+"""
+
+import base64
+import binascii
+import ctypes
+import functools
+import hashlib
+import hmac
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import argon2
+
+DEFAULT_SCHEME = "CRYPT"
+"""What a hash without ``{SCHEME}`` is taken for, as Dovecot does."""
+
+_PREFIX = re.compile(r"\{([A-Za-z0-9-]+)(?:\.([A-Za-z0-9]+))?\}")
+_CRYPT_DATA = 32768  # sizeof(struct crypt_data) of libxcrypt
+_CRYPT_SALT_INVALID = 1
+
+# 19 MiB and two passes, the smaller of the settings OWASP names for Argon2id: a login must not cost more memory
+# than the server itself.
+_NEW = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+
+
+class SchemeError(ValueError):
+    """A stored password that cannot be used; the text says why, without showing it."""
+
+
+class Hash(NamedTuple):
+    """A stored password."""
+
+    scheme: str
+    data: str
+
+    def matches(self, password: bytes) -> bool:
+        """Say whether this is the hash of `password`; the comparison takes constant time (P-289)."""
+        return _SCHEMES[self.scheme].verify(self.data, password)
+
+    def __repr__(self) -> str:
+        return f"Hash({self.scheme}, <hidden>)"
+
+
+class _Scheme(NamedTuple):
+    shape: re.Pattern[str]
+    verify: Callable[[str, bytes], bool]
+
+
+def parse(stored: str) -> Hash:
+    """Read ``{SCHEME}hash``, ``{SCHEME.b64}…`` or ``{SCHEME.hex}…``.
+
+    Raises:
+        SchemeError: an unknown scheme, or a hash that does not have its scheme's form.
+    """
+    match = _PREFIX.match(stored)
+    name, encoding = (match[1].upper(), match[2]) if match else (DEFAULT_SCHEME, None)
+    data = stored[match.end() :] if match else stored
+    if name not in _SCHEMES:
+        raise SchemeError(f"unknown password scheme {{{name}}}; known are {', '.join(_SCHEMES)}")
+    if encoding is not None:
+        data = _decoded(name, encoding.upper(), data)
+    if not _SCHEMES[name].shape.fullmatch(data):
+        raise SchemeError(f"this is not what a {{{name}}} hash looks like")
+    return Hash(name, data)
+
+
+def make(password: bytes) -> str:
+    """Hash a new password; returns ``{ARGON2ID}…``."""
+    return "{ARGON2ID}" + _NEW.hash(password)
+
+
+def _decoded(name: str, encoding: str, data: str) -> str:
+    """Bring a hash in an explicit encoding into its scheme's usual form."""
+    try:
+        if encoding == "HEX":
+            octets = bytes.fromhex(data)
+        elif encoding in ("B64", "BASE64"):
+            octets = base64.b64decode(data, validate=True)
+        else:
+            raise SchemeError(f"unknown encoding {{{name}.{encoding}}}; known are .b64 and .hex")
+        return base64.b64encode(octets).decode() if name in _DIGESTS else octets.decode()
+    except (ValueError, binascii.Error):
+        raise SchemeError(f"this is not a {{{name}.{encoding}}} hash") from None
+
+
+# -- the schemes ------------------------------------------------------------------------------------
+
+
+def _verify_plain(data: str, password: bytes) -> bool:
+    return hmac.compare_digest(data.encode(), password)
+
+
+def _verify_crypt(data: str, password: bytes) -> bool:
+    hashed = _crypt(password, data.encode())
+    return hashed is not None and hmac.compare_digest(hashed, data.encode())
+
+
+def _verify_argon2(data: str, password: bytes) -> bool:
+    try:
+        return _NEW.verify(data, password)
+    except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
+        return False
+
+
+def _verify_pbkdf2(data: str, password: bytes) -> bool:
+    _, _, salt, rounds, digest = data.split("$")
+    derived = hashlib.pbkdf2_hmac("sha1", password, salt.encode(), int(rounds))
+    return hmac.compare_digest(derived.hex(), digest)
+
+
+def _verify_salted(algorithm: str, data: str, password: bytes) -> bool:
+    octets = base64.b64decode(data)
+    size = hashlib.new(algorithm).digest_size
+    digest, salt = octets[:size], octets[size:]
+    return hmac.compare_digest(hashlib.new(algorithm, password + salt).digest(), digest)
+
+
+@functools.cache
+def _libcrypt() -> ctypes.CDLL | None:
+    """Load libcrypt with ``crypt_rn``, which is safe in threads; None where the system has none."""
+    for name in ("libcrypt.so.1", "libcrypt.so.2", "libcrypt.so"):
+        try:
+            library = ctypes.CDLL(name)
+            library.crypt_rn.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int]
+            library.crypt_rn.restype = ctypes.c_char_p
+            library.crypt_checksalt.argtypes = [ctypes.c_char_p]
+        except (OSError, AttributeError):
+            continue
+        return library
+    return None
+
+
+def _crypt(password: bytes, setting: bytes) -> bytes | None:
+    """Return crypt(3) of a password, None when it cannot be had."""
+    library = _libcrypt()
+    if library is None or b"\0" in password:
+        return None
+    work = ctypes.create_string_buffer(_CRYPT_DATA)
+    hashed: bytes | None = library.crypt_rn(password, setting, work, _CRYPT_DATA)
+    return hashed
+
+
+def supported(stored: Hash) -> bool:
+    """Say whether this system can verify such a hash: not every libcrypt knows every method."""
+    if _SCHEMES[stored.scheme].verify is not _verify_crypt:
+        return True
+    library = _libcrypt()
+    return library is not None and library.crypt_checksalt(stored.data.encode()) != _CRYPT_SALT_INVALID
+
+
+_BASE64 = r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
+_ARGON2 = r"(?:\$v=\d+)?\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+"
+_DIGESTS = {"SSHA256": "sha256", "SSHA512": "sha512"}
+
+
+def _salted(name: str) -> _Scheme:
+    algorithm = _DIGESTS[name]
+    characters = (hashlib.new(algorithm).digest_size + 2) // 3 * 4 - 4  # at least the digest
+    shape = re.compile(rf"(?=.{{{characters},}}$){_BASE64}")
+    return _Scheme(shape, functools.partial(_verify_salted, algorithm))
+
+
+_SCHEMES = {
+    "PLAIN": _Scheme(re.compile(r".+"), _verify_plain),
+    "CLEARTEXT": _Scheme(re.compile(r".+"), _verify_plain),
+    "CRYPT": _Scheme(re.compile(r"[!-~]{13,}"), _verify_crypt),
+    "SHA256-CRYPT": _Scheme(re.compile(r"\$5\$(?:rounds=\d+\$)?[^$]*\$[./0-9A-Za-z]{43}"), _verify_crypt),
+    "SHA512-CRYPT": _Scheme(re.compile(r"\$6\$(?:rounds=\d+\$)?[^$]*\$[./0-9A-Za-z]{86}"), _verify_crypt),
+    "BLF-CRYPT": _Scheme(re.compile(r"\$2[abxy]\$\d\d\$[./0-9A-Za-z]{53}"), _verify_crypt),
+    "ARGON2I": _Scheme(re.compile(r"\$argon2i" + _ARGON2), _verify_argon2),
+    "ARGON2ID": _Scheme(re.compile(r"\$argon2id" + _ARGON2), _verify_argon2),
+    "SSHA256": _salted("SSHA256"),
+    "SSHA512": _salted("SSHA512"),
+    "PBKDF2": _Scheme(re.compile(r"\$1\$[^$]+\$[1-9]\d{0,8}\$[0-9a-f]{40}"), _verify_pbkdf2),
+}

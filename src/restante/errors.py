@@ -1,0 +1,77 @@
+"""The conditions that have a negative reply, each named once.
+
+POP3 turns a condition into ``-ERR [code] text`` (RFC 2449 section 8, RFC 3206); delivery will turn the
+same classes into ``4xx``/``5xx`` replies.  Two texts are kept apart on purpose: `reply` is what a peer may
+read and is fixed per class, while the exception's own arguments are for the log, where they may hold
+file names and system messages.
+"""
+
+from typing import ClassVar
+
+
+class Condition(Exception):
+    """Something that is answered with a negative reply; the exception's arguments go to the log only."""
+
+    code: ClassVar[str] = ""
+    """Response code without its brackets, ``""`` for none (RFC 2449 section 8)."""
+    reply: str = "refused"
+    """What the peer is told: printable ASCII, one line, never beginning with ``[`` (P-160)."""
+
+
+class AuthenticationFailed(Condition):
+    """The credentials are wrong, whatever the reason: one text for all of them (P-038, P-039)."""
+
+    code = "AUTH"
+    reply = "wrong user name or password"
+
+
+class MaildropInUse(Condition):
+    """Another session holds the exclusive lock of the maildrop (RFC 1939 section 4, P-041)."""
+
+    code = "IN-USE"
+    reply = "another session has this maildrop open; try again when it has ended"
+
+
+class TemporaryFailure(Condition):
+    """Likely to pass by itself: a full disk, a backend that is down (RFC 3206 section 4, P-178)."""
+
+    code = "SYS/TEMP"
+    reply = "not possible at the moment; please try again later"
+
+
+class PermanentFailure(Condition):
+    """Needs a person: wrong permissions, a damaged maildrop (RFC 3206 section 4, P-178)."""
+
+    code = "SYS/PERM"
+    reply = "not possible until the administrator has mended something"
+
+
+class NoSuchMaildrop(PermanentFailure):
+    """The name cannot have a maildrop in this store."""
+
+
+class UpdateIncomplete(TemporaryFailure):
+    """The UPDATE state could not remove every marked message (RFC 1939 section 6, P-134)."""
+
+    reply = "some deleted messages not removed"
+
+
+class InternalError(TemporaryFailure):
+    """A defect of ours reached a connection; the traceback is in the log."""
+
+    reply = "internal error"
+
+
+class CommandError(Condition):
+    """A malformed, unknown or misplaced command; its text says what would be right (P-307).
+
+    The text is composed from constants and numbers only, never from what the peer sent (P-009, P-015).
+    """
+
+    def __init__(self, reply: str) -> None:
+        super().__init__(reply)
+        self.reply = reply
+
+
+class NoSuchMessage(CommandError):
+    """A message number that is out of range or marked as deleted: no offence, just a wrong number."""

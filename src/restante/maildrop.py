@@ -1,0 +1,121 @@
+"""Contract between a session and the place where mail is kept.
+
+Octets of a message are counted as RETR sends them: every line ended by CRLF, the last one too, without
+byte-stuffing and without the final ``.`` line (RFC 1939 section 11, P-081, P-087, P-088).
+"""
+
+from collections.abc import Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from restante.auth import Principal
+
+
+class Message(NamedTuple):
+    """One line of the scan listing; message number n is ``listing[n - 1]``."""
+
+    unique_id: str
+    """RFC 1939 section 7: 1 to 70 characters of 0x21 to 0x7E, never used again in its maildrop."""
+    octets: int
+    """Exactly what RETR sends before byte-stuffing."""
+    wire_form: bool = False
+    """The stored octets are what RETR sends: CRLF throughout and at the end, no line begins with a dot."""
+
+
+class MessageFile(Protocol):
+    """A stored message, open for reading from its start; any binary file of the standard library will do."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to `size` octets, ``b""`` at the end.
+
+        Raises:
+            OSError: the octets cannot be read.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the file."""
+        ...
+
+
+class Maildrop(Protocol):
+    """An opened and locked maildrop: a snapshot; later mail belongs to the next session (P-047)."""
+
+    @property
+    def listing(self) -> Sequence[Message]:
+        """The messages in their order of arrival, fixed until `close` (P-048)."""
+        ...
+
+    async def retrieve(self, number: int) -> MessageFile:
+        """Open message `number` (from 1) as it is stored: any line ends, no byte-stuffing.
+
+        Raises:
+            TemporaryFailure: gone, or not readable now.
+            PermanentFailure: not readable until someone mends it.
+        """
+        ...
+
+    async def update(self, deleted: Collection[int]) -> None:
+        """The UPDATE state (RFC 1939 section 6): remove the messages with these numbers, durably.
+
+        A message that is already gone counts as removed (P-145).
+
+        Raises:
+            UpdateIncomplete: some of `deleted` are still there; no other message was touched (P-134).
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release the lock.  Never deletes; may be called again."""
+        ...
+
+
+class Delivery(Protocol):
+    """One message on its way in; it leaves no trace unless it is committed."""
+
+    async def write(self, octets: bytes) -> None:
+        """Add octets, lines ended by CRLF or LF.
+
+        Raises:
+            TemporaryFailure: no room, or the store is out of reach.
+        """
+        ...
+
+    async def commit(self) -> None:
+        """Make the message part of the maildrop; returns only when it is durable.
+
+        Raises:
+            TemporaryFailure: it is not in the maildrop.
+        """
+        ...
+
+
+class MaildropStore(Protocol):
+    """Where maildrops are."""
+
+    async def open(self, principal: Principal) -> Maildrop:
+        """Lock and list the maildrop; one that does not exist yet opens empty (P-054).
+
+        Raises:
+            MaildropInUse: another session has it; answered at once, without waiting (P-041).
+            NoSuchMaildrop: the name cannot have one.
+            TemporaryFailure, PermanentFailure: it cannot be opened.
+        """
+        ...
+
+    def deliver(self, user: str) -> AbstractAsyncContextManager[Delivery]:
+        """Begin a delivery; it never waits for a session (P-047).
+
+        Raises:
+            NoSuchMaildrop, TemporaryFailure: on entering the context.
+        """
+        ...
+
+
+@runtime_checkable
+class Inspectable(Protocol):
+    """A store that can say what is wrong with a maildrop; an add-on to `MaildropStore`."""
+
+    async def inspect(self, user: str) -> Sequence[str]:
+        """Return a line for each problem, its place first; changes nothing."""
+        ...

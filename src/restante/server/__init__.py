@@ -1,0 +1,1 @@
+"""Sockets, event loop and processes around `restante.protocol`."""

@@ -1,0 +1,67 @@
+"""Where to listen, and who has connected."""
+
+import ipaddress
+import re
+from typing import NamedTuple
+
+_PORT = re.compile(r"\d{1,5}")
+
+
+class Address(NamedTuple):
+    """A TCP address, or the path of a UNIX socket."""
+
+    host: str
+    port: int
+    path: str = ""
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """Read ``host:port``, ``[v6]:port`` or ``unix:/path``; the host is an IP address, ``localhost`` or ``*``.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        if text.startswith("unix:"):
+            if len(text) <= len("unix:"):
+                raise ValueError("a UNIX socket needs a path: unix:/path")
+            return cls("", 0, text.removeprefix("unix:"))
+        host, colon, port = text.rpartition(":")
+        if not colon or not _PORT.fullmatch(port) or int(port) > 65535:
+            raise ValueError(f'{text!r} is no address; right are "host:port", "[v6]:port" and "unix:/path"')
+        bracketed = host.startswith("[") and host.endswith("]")
+        host = host[1:-1] if bracketed else host
+        host = {"localhost": "127.0.0.1", "*": "0.0.0.0"}.get(host, host)  # noqa: S104  (asked for)
+        try:
+            version = ipaddress.ip_address(host).version
+        except ValueError:
+            raise ValueError(f'{host!r} is no IP address; right are "127.0.0.1:1110" or "[::1]:1110"') from None
+        if (version == 6) != bracketed:
+            raise ValueError(f"{text!r}: an IPv6 address stands in brackets, no other does")
+        return cls(host, int(port))
+
+
+class Peer(NamedTuple):
+    """Who has connected."""
+
+    name: str
+    """``host:port``, ``[v6]:port`` or ``unix``, for the log."""
+    loopback: bool
+    """On this machine, so that nobody can listen in between."""
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def of(cls, peername: object) -> "Peer":
+        """Make one from what a transport calls its peer."""
+        if not isinstance(peername, tuple):
+            return cls("unix", loopback=True)
+        host, port = str(peername[0]), int(peername[1])
+        address = ipaddress.ip_address(host.partition("%")[0])
+        mapped = getattr(address, "ipv4_mapped", None)
+        return cls(str(Address(host, port)), loopback=(mapped or address).is_loopback)

@@ -1,0 +1,369 @@
+"""One connection: carries octets and events between a transport and a `Session`."""
+
+import asyncio
+import logging
+import socket
+from typing import TYPE_CHECKING, cast
+
+from restante.errors import AuthenticationFailed, Condition, InternalError, TemporaryFailure
+from restante.maildrop import Maildrop
+from restante.protocol.events import Event, Login, Pause, Retrieve, Update
+from restante.protocol.pop3_server import Session, State
+from restante.server.addresses import Peer
+from restante.server.reading import MessageReader
+
+if TYPE_CHECKING:
+    from restante.server.listener import Server
+
+log = logging.getLogger("restante.session")
+
+READ_AHEAD = 65536
+"""Octets of unhandled input at which no more is read from the peer (P-277)."""
+WRITE_AHEAD = 65536
+"""Octets the transport may hold before we wait for the peer."""
+
+# P-042: a peer that has vanished is noticed after about four minutes, long before the idle timer.
+_KEEPALIVE = (("TCP_KEEPIDLE", 120), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 4))
+
+
+class Connection(asyncio.BufferedProtocol):
+    """A peer and its session.
+
+    Work under way is never cancelled: that the peer has left is noticed when the step is done.  So a lock that a
+    thread is just taking is always released, and an UPDATE that a complete QUIT has begun is always finished.
+
+    Args:
+        server: which this connection belongs to.
+        cleartext_login: ``"never"``, ``"loopback"`` or ``"always"``: whose passwords are taken (P-055).
+    """
+
+    _transport: asyncio.Transport
+    _session: Session
+    _timer: asyncio.TimerHandle
+    _peer: Peer
+
+    def __init__(self, server: "Server", cleartext_login: str) -> None:
+        self._server = server
+        self._service = server.service  # stays the same for this session when the server reloads
+        self._cleartext_login = cleartext_login
+        self._loop = asyncio.get_running_loop()
+        self._maildrop: Maildrop | None = None
+        self._user = ""
+        self._task: asyncio.Task[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._started = self._active = self._loop.time()
+        self._unsent = self._sent = 0
+        self._reading = True
+        self._writing_paused = self._waiting_for_peer = False
+        self._eof = self._lost = self._leaving = self._departed = False
+
+    # -- called by the transport --------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet the peer (P-023)."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=WRITE_AHEAD)
+        _set_options(transport.get_extra_info("socket"))
+        self._peer = Peer.of(transport.get_extra_info("peername"))
+        limits = self._service.limits
+        passwords = self._cleartext_login == "always" or (self._cleartext_login == "loopback" and self._peer.loopback)
+        self._session = Session(self._service.hostname, passwords=passwords, limits=limits.session)
+        self._server.connections.add(self)
+        self._timer = self._loop.call_later(limits.idle_timeout, self._check_idle)
+        self._go_on()
+
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        """Return where the loop puts what it reads; all connections share it, as it is emptied at once."""
+        return self._server.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what was read."""
+        if not self._leaving:  # else these are only a peer's last words
+            self._session.receive_data(bytes(self._server.buffer[:nbytes]))
+            self._go_on()
+
+    def eof_received(self) -> bool:
+        """The peer sends nothing more; what it has sent is still answered (P-021)."""
+        self._eof = True
+        if not self._leaving:
+            self._session.receive_eof()
+            self._go_on()
+        return not self._lingering
+
+    def pause_writing(self) -> None:
+        """The peer reads slower than we write."""
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        """The peer has read."""
+        self._writing_paused = False
+        self._active = self._loop.time()  # P-139: progress of our own output counts
+        self._wake()
+        if not self._leaving:
+            self._go_on()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is deleted for this (P-133), and the lock goes with the session (P-042)."""
+        self._lost = True
+        self._timer.cancel()
+        self._wake()
+        if self._departed:
+            self._server.forget(self)
+        elif self._task is None:
+            self._session.end(f"connection lost: {exc}" if exc else "client closed the connection")
+            self._leave()
+
+    # -- called by the server -----------------------------------------------------------------------
+
+    async def drop(self, reason: str) -> None:
+        """End the session now, without UPDATE; one that has begun is finished and answered (P-294)."""
+        updating = self._session.state is State.UPDATE
+        if not updating:
+            self._session.abandon(reason)
+            self._wake()
+        while self._task is not None:
+            await asyncio.wait([self._task])
+        if not updating and not self._lost:
+            self._leave()
+            self._transport.abort()
+
+    # -- the session --------------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        """Let the session handle what it has, and send what comes of it in as few writes as possible (P-022)."""
+        session = self._session
+        commands = session.commands
+        event = session.next_event()
+        while event is None and session.state is not State.CLOSED and self._flush():
+            event = session.next_event()
+        if session.commands != commands:
+            self._active = self._loop.time()  # P-139
+        if session.state is State.CLOSED:
+            self._leave()
+            return
+        self._flush()
+        if isinstance(event, Pause):
+            self._loop.call_later(event.seconds, self._pause_over)
+        elif event is not None:
+            self._task = self._loop.create_task(self._answer(event))
+        self._throttle()
+
+    def _pause_over(self) -> None:
+        if self._session.state is not State.CLOSED:
+            self._session.resumed()
+            self._go_on()
+
+    def _flush(self) -> bool:
+        """Send what there is; returns whether there was anything that the transport could take."""
+        if self._writing_paused or self._lost:
+            return False
+        data = self._session.data_to_send()
+        if data:
+            self._sent += len(data)
+            self._transport.write(data)
+        return bool(data)
+
+    def _throttle(self) -> None:
+        """Read no further while the session is far behind (P-277)."""
+        reading = self._session.input_octets <= READ_AHEAD
+        if reading == self._reading or self._lost or self._eof:
+            return
+        self._reading = reading
+        if reading:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    async def _answer(self, event: Event) -> None:
+        """Do what the session cannot do by itself, then let it go on."""
+        try:
+            if isinstance(event, Login):
+                await self._login(event)
+            elif isinstance(event, Retrieve):
+                await self._retrieve(event)
+            elif isinstance(event, Update):
+                await self._update(event)
+        except Condition as error:
+            self._refuse(error)
+        except Exception:  # whatever it is: one session's trouble
+            log.exception("internal error, address=%s", self._peer)
+            self._refuse(InternalError())
+        self._task = None
+        self._active = self._loop.time()
+        if self._lost:
+            self._session.end("connection lost")
+        self._go_on()
+
+    def _refuse(self, error: Condition) -> None:
+        if error.args and not isinstance(error, AuthenticationFailed):
+            log.warning("%s, address=%s user=%s: %s", type(error).__name__, self._peer, self._user or "-", error)
+        if self._session.state is not State.CLOSED:
+            self._session.refused(error)
+
+    async def _login(self, event: Login) -> None:
+        """Order of work: credentials, lock, listing, reply (RFC 1939 section 4)."""
+        started = self._loop.time()
+        try:
+            principal = await self._service.authenticator.authenticate(event.credentials)
+        except AuthenticationFailed:
+            attempt = self._session.failed_logins
+            # Logged when it happens, for whoever watches for guessers.  A mistyped name may be a password: P-053.
+            name = event.credentials.user[:2]
+            log.warning("login failed, address=%s attempt=%d user=%s...", self._peer, attempt + 1, name)
+            # P-039: the delay also hides what the check cost.  P-045: it grows.
+            await self._delay(started + self._service.limits.failure_delay * 2**attempt)
+            raise
+        self._user = principal.user
+        self._maildrop = await self._service.store.open(principal)
+        if not self._over():
+            self._session.login_succeeded(self._maildrop.listing)
+
+    async def _retrieve(self, event: Retrieve) -> None:
+        assert self._maildrop is not None
+        session = self._session
+        reader = MessageReader(await self._maildrop.retrieve(event.number))
+        try:
+            piece = await self._read(reader)
+            if self._over():
+                return
+            session.message_follows()  # P-095: only now is it certain that the message can be read
+            while piece and session.message_data(piece):
+                self._flush()
+                await self._until_writable()
+                if self._over():
+                    return
+                piece = await self._read(reader)
+            session.message_complete()
+        finally:
+            reader.close()
+
+    async def _read(self, reader: MessageReader) -> bytes:
+        try:
+            return await reader.read()
+        except OSError as error:
+            raise TemporaryFailure(str(error)) from error
+
+    async def _update(self, event: Update) -> None:
+        """P-131: remove, release the lock, and only then reply."""
+        assert self._maildrop is not None
+        await self._maildrop.update(event.deleted)
+        self._session.updated()
+
+    # -- waiting ------------------------------------------------------------------------------------
+
+    async def _until_writable(self) -> None:
+        """Wait until the peer has read enough, or has left."""
+        self._waiting_for_peer = True
+        while self._writing_paused and not self._over():
+            await self._wait()
+        self._waiting_for_peer = False
+
+    async def _delay(self, until: float) -> None:
+        """Wait until that time of the loop's clock, or until the peer has left."""
+        timer = self._loop.call_at(until, self._wake)
+        while self._loop.time() < until and not self._over():
+            await self._wait()
+        timer.cancel()
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        await self._waiter
+
+    def _over(self) -> bool:
+        """Nobody waits for an answer any more."""
+        return self._lost or self._session.state is State.CLOSED
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _check_idle(self) -> None:
+        """The autologout timer: no UPDATE, no last word (RFC 1939 section 3, P-138, P-139)."""
+        now = self._loop.time()
+        unsent = self._transport.get_write_buffer_size()
+        our_turn = self._task is not None and not self._waiting_for_peer
+        if our_turn or unsent != self._unsent:
+            self._active = now
+        self._unsent = unsent
+        left = self._active + self._service.limits.idle_timeout - now
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._check_idle)
+            return
+        self._session.abandon("idle for too long")
+        self._wake()
+        if unsent:
+            self._transport.abort()
+        else:
+            self._transport.close()
+
+    # -- the end ------------------------------------------------------------------------------------
+
+    def _leave(self) -> None:
+        """The session is over: release the maildrop, say goodbye, close."""
+        if self._leaving:
+            return
+        self._leaving = True
+        if self._maildrop is None:
+            self._hang_up()
+        else:
+            self._task = self._loop.create_task(self._close_maildrop(self._maildrop))
+
+    async def _close_maildrop(self, maildrop: Maildrop) -> None:
+        try:
+            await maildrop.close()
+        except Exception:  # the session is over either way
+            log.exception("closing a maildrop failed, address=%s user=%s", self._peer, self._user)
+        self._task = None
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Send the last reply: the lock is free by now, so that a client that reconnects at once gets in (P-131)."""
+        self._log_session()
+        self._departed = True
+        if self._lost:
+            self._server.forget(self)
+        if self._lost or self._transport.is_closing():
+            return
+        data = self._session.data_to_send()
+        self._sent += len(data)
+        self._transport.write(data)
+        if self._eof or not (self._lingering and self._transport.can_write_eof()):
+            self._transport.close()
+            return
+        # The peer may still be sending.  Closing now would make its system throw away our last reply (RST).
+        self._transport.write_eof()
+        self._transport.resume_reading()
+        self._loop.call_later(self._service.limits.linger, self._transport.abort)
+
+    @property
+    def _lingering(self) -> bool:
+        """We end the session while the peer may still be sending."""
+        return self._leaving and (self._session.end_reason != "quit" or self._session.input_octets > 0)
+
+    def _log_session(self) -> None:
+        """One line for each session (P-288)."""
+        done = self._session.statistics
+        log.info(
+            "session, address=%s user=%s retr=%d/%d top=%d/%d deleted=%d left=%d sent=%d seconds=%.1f end=%s",
+            self._peer,
+            self._user or "-",
+            done.retr,
+            done.retr_octets,
+            done.top,
+            done.top_octets,
+            done.deleted,
+            done.left,
+            self._sent,
+            self._loop.time() - self._started,
+            self._session.end_reason,
+        )
+
+
+def _set_options(sock: socket.socket) -> None:
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE:
+        if hasattr(socket, name):  # not on every system
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -1,0 +1,153 @@
+"""Listening sockets and the connections that come in on them."""
+
+import asyncio
+import contextlib
+import socket
+import stat
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from restante.server.addresses import Address
+from restante.server.connection import Connection
+from restante.server.service import Service
+
+BACKLOG = 1024
+"""Connections the kernel keeps for us before they are accepted."""
+BUFFER = 65536
+
+
+class Listener(NamedTuple):
+    """Where to listen and on what terms."""
+
+    address: Address
+    cleartext_login: str = "loopback"
+    """Whose passwords are taken without TLS: ``"never"``, ``"loopback"`` or ``"always"`` (P-055)."""
+
+
+class Listening(NamedTuple):
+    """A listener and its socket."""
+
+    listener: Listener
+    socket: socket.socket
+
+
+def bind(listener: Listener, count: int = 1) -> list[Listening]:
+    """Open `count` sockets at one address, one for each worker; the kernel shares connections among them.
+
+    Port 0 becomes a free port, which the addresses returned tell.
+
+    Raises:
+        OSError: the address is in use, or not ours.
+    """
+    if listener.address.path:
+        shared = _bind_unix(listener.address.path)
+        return [Listening(listener, shared)] * count  # forked workers accept from one queue
+    # SO_REUSEPORT would let a second server slip in beside a running one: ask without it first.
+    with _tcp_socket(listener.address, reuse_port=False) as probe:
+        address = listener.address._replace(port=probe.getsockname()[1])
+    listener = listener._replace(address=address)
+    return [Listening(listener, _listen(_tcp_socket(address, reuse_port=count > 1))) for _ in range(count)]
+
+
+def _tcp_socket(address: Address, *, reuse_port: bool) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((address.host, address.port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind_unix(path: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if _is_stale_socket(path):
+            Path(path).unlink()
+        sock.bind(path)
+        return _listen(sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _is_stale_socket(path: str) -> bool:
+    """Say whether a socket file was left behind by a server that is gone."""
+    try:
+        if not stat.S_ISSOCK(Path(path).lstat().st_mode):
+            return False
+    except FileNotFoundError:
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return True
+    return False
+
+
+def _listen(sock: socket.socket) -> socket.socket:
+    sock.listen(BACKLOG)
+    sock.setblocking(False)
+    return sock
+
+
+class Server:
+    """Accepts connections in the running event loop.
+
+    Args:
+        service: what is offered; may be replaced at any time, for the sessions that begin after that.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.connections: set[Connection] = set()
+        self.buffer = memoryview(bytearray(BUFFER))
+        """Where every connection reads into, one at a time."""
+        self._servers: list[asyncio.Server] = []
+        self._empty = asyncio.Event()
+
+    async def start(self, listening: Iterable[Listening]) -> None:
+        """Begin to accept connections."""
+        loop = asyncio.get_running_loop()
+        for listener, sock in listening:
+            factory = partial(Connection, self, listener.cleartext_login)
+            if listener.address.path:
+                server = await loop.create_unix_server(factory, sock=sock, backlog=BACKLOG)
+            else:
+                server = await loop.create_server(factory, sock=sock, backlog=BACKLOG)
+            self._servers.append(server)
+
+    async def stop(self, grace: float | None = None) -> None:
+        """Accept nothing more, let sessions end by themselves for a while, then drop them without UPDATE (P-294).
+
+        Args:
+            grace: seconds; default: the service's.
+        """
+        for server in self._servers:
+            server.close()
+        await self._wait_until_empty(self.service.limits.stop_grace if grace is None else grace)
+        async with asyncio.TaskGroup() as group:
+            for connection in list(self.connections):
+                group.create_task(connection.drop("server stop"))
+        await self._wait_until_empty(self.service.limits.linger)  # their transports are being closed
+
+    def forget(self, connection: Connection) -> None:
+        """A connection has ended, and all its work is done."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._empty.set()
+
+    async def _wait_until_empty(self, seconds: float) -> None:
+        self._empty.clear()
+        if self.connections:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._empty.wait()

@@ -1,0 +1,65 @@
+"""Reading stored messages without stopping the event loop."""
+
+import asyncio
+import errno
+import io
+import os
+
+from restante.maildrop import MessageFile
+
+PIECE = 65536
+"""Octets read at a time."""
+
+_WOULD_BLOCK = {errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
+
+
+class MessageReader:
+    """Gives the octets of a message piece by piece.
+
+    What the page cache holds is read at once, which is cheaper than a change of threads; what must come from a
+    disk is read in a thread.
+
+    Args:
+        file: open, at its start.
+    """
+
+    __slots__ = ("_descriptor", "_file", "_offset")
+
+    def __init__(self, file: MessageFile) -> None:
+        self._file = file
+        self._offset = 0
+        self._descriptor = file.fileno() if isinstance(file, io.FileIO) else -1
+
+    async def read(self) -> bytes:
+        """Return the next piece, ``b""`` at the end.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        if isinstance(self._file, io.BytesIO):
+            return self._file.read(PIECE)
+        if self._descriptor < 0:
+            return await asyncio.to_thread(self._file.read, PIECE)
+        piece = self._cached()
+        if piece is None:
+            piece = await asyncio.to_thread(os.pread, self._descriptor, PIECE, self._offset)
+        self._offset += len(piece)
+        return piece
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _cached(self) -> bytes | None:
+        """Return the next piece if that takes no waiting for a disk, else None."""
+        if not _NOWAIT:
+            return None
+        piece = bytearray(PIECE)
+        try:
+            octets = os.preadv(self._descriptor, [piece], self._offset, _NOWAIT)
+        except OSError as error:
+            if error.errno in _WOULD_BLOCK:
+                return None
+            raise
+        return bytes(memoryview(piece)[:octets])

@@ -1,0 +1,1 @@
+"""Kinds of mail storage, each behind the contract of `restante.maildrop`."""

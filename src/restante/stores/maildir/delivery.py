@@ -1,0 +1,72 @@
+"""A message on its way into a Maildir (M-002).  Everything here blocks, and is meant to run in a thread."""
+
+import contextlib
+import os
+
+from restante.protocol.framing import CrlfLines, LfLines
+from restante.stores.maildir import names
+from restante.stores.maildir.folder import Folder, sync_directory
+
+
+class Incoming:
+    """A file in ``tmp`` that becomes a message when it is committed.
+
+    Args:
+        folder: the Maildir, which exists.
+        base: a new base name.
+
+    Raises:
+        OSError: the file cannot be created.
+    """
+
+    def __init__(self, folder: Folder, base: str) -> None:
+        self._folder = folder
+        self._base = base
+        self._path = folder.join("tmp", base)
+        self._lf = LfLines()
+        self._crlf = CrlfLines()
+        self._stored = 0
+        self._wire = 0
+        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._committed = False
+
+    def write(self, octets: bytes) -> None:
+        """Add octets, with LF line ends on disk.
+
+        Raises:
+            OSError: they could not be written.
+        """
+        self._append(self._lf.feed(octets))
+
+    def commit(self) -> None:
+        """Make the message visible; when this returns it survives a power cut.
+
+        Raises:
+            OSError: it is not certain to be in the Maildir.
+        """
+        self._append(self._lf.finish())
+        self._wire += len(self._crlf.finish())
+        os.fsync(self._descriptor)
+        name = names.with_sizes(self._base, self._stored, self._wire)
+        new = self._folder.join("new", name)
+        os.rename(self._path, new)
+        self._path = new
+        sync_directory(self._folder.join("new"))
+        self._committed = True
+
+    def discard(self) -> None:
+        """Let go of the file; unless it was committed nothing is left of it.  May be called again."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        if not self._committed:  # also when it stands in new, but not for certain: the sender will try again
+            self._committed = True
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path)
+
+    def _append(self, octets: bytes) -> None:
+        self._stored += len(octets)
+        self._wire += len(self._crlf.feed(octets))
+        view = memoryview(octets)
+        while view:
+            view = view[os.write(self._descriptor, view) :]

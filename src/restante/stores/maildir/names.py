@@ -1,0 +1,75 @@
+"""Names of message files in a Maildir (maildir(5), M-003 to M-005, M-012).
+
+The base name, which is what stands before ``:``, identifies a message; what follows are flags that other
+programs may change at any time.
+"""
+
+import hashlib
+import os
+import re
+import secrets
+import threading
+import time
+
+MAX_UNIQUE_ID = 70
+"""Octets of a unique-id (RFC 1939 section 7)."""
+
+_TIME = re.compile(r"(\d+)\.(?:[^.]*?M(\d+))?")
+_OURS = re.compile(r"\d+\.M\d{6}P\d+Q\d+R[0-9a-f]{8}\.[^,/:]+,S=(\d+),W=(\d+)")
+
+
+class NameGenerator:
+    """Makes base names that no other delivery makes, in an order that sorting keeps."""
+
+    def __init__(self, hostname: str) -> None:
+        # M-003: "/" and ":" of the host name; a comma would read as the start of the sizes.
+        escaped = hostname.replace("/", r"\057").replace(":", r"\072").replace(",", r"\054")
+        self._hostname = escaped or "localhost"
+        self._lock = threading.Lock()
+        self._latest = 0
+        self._count = 0
+
+    def next(self) -> str:
+        """Return a new base name, without sizes."""
+        with self._lock:
+            # A clock that stands still or goes back does not change the order of arrival.
+            self._latest = max(self._latest + 1, time.time_ns() // 1000)
+            self._count += 1
+            seconds, microseconds = divmod(self._latest, 1_000_000)
+            delivery = f"M{microseconds:06d}P{os.getpid()}Q{self._count}R{secrets.token_hex(4)}"
+        return f"{seconds}.{delivery}.{self._hostname}"
+
+
+def with_sizes(base: str, stored: int, wire: int) -> str:
+    """Add the octets on disk and the octets as sent to a base name that is about to be given (M-012)."""
+    return f"{base},S={stored},W={wire}"
+
+
+def base_name(name: str) -> str:
+    """Return what identifies the message in a file name."""
+    return name.partition(":")[0]
+
+
+def unique_id(base: str) -> str:
+    """Return the unique-id of a message: its base name where RFC 1939 section 7 allows it (P-123), else its hash.
+
+    Nothing is stored for it, so it survives the loss of everything but the message itself (M-010).
+    """
+    if len(base) <= MAX_UNIQUE_ID and base.isascii() and base.isprintable() and " " not in base:
+        return base
+    return hashlib.sha256(os.fsencode(base)).hexdigest()
+
+
+def known_sizes(base: str) -> tuple[int, int] | None:
+    """Return (octets on disk, octets as sent) from a name that our own delivery wrote.
+
+    Other programs write ``W=`` too; theirs is not trusted (M-012).
+    """
+    match = _OURS.fullmatch(base)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def arrival(base: str) -> tuple[int, int, str] | None:
+    """Return a key that sorts by time of delivery (P-048); None when the name does not tell it."""
+    match = _TIME.match(base)
+    return (int(match[1]), int(match[2] or 0), base) if match else None
