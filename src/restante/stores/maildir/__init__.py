@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 import socket
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -17,6 +18,8 @@ from restante.stores.maildir.names import NameGenerator
 
 T = TypeVar("T")
 log = logging.getLogger("restante.store")
+
+_PLACEHOLDER = re.compile(r"\{(user|local|domain)\}")
 
 PURGE_EVERY = 3600.0
 """Seconds between two looks for deleted messages whose time is over."""
@@ -69,10 +72,11 @@ class MaildirStore:
         """
         local, _, domain = user.rpartition("@") if "@" in user else (user, "", "")
         parts = {"user": user, "local": local, "domain": domain}
-        for name, value in parts.items():
-            if f"{{{name}}}" in self._path and (not value or value.startswith(".") or "/" in value or "\0" in value):
+        for name in _PLACEHOLDER.findall(self._path):
+            value = parts[name]
+            if not value or value.startswith(".") or "/" in value or "\0" in value:
                 raise NoSuchMaildrop(f"{user!r} gives no folder name for {{{name}}}")
-        return Folder(self._path.format(**parts), self._measured)
+        return Folder(_PLACEHOLDER.sub(lambda match: parts[match[1]], self._path), self._measured)
 
     def _open(self, user: str) -> Maildrop:
         folder = self._existing(user)
@@ -86,7 +90,7 @@ class MaildirStore:
 
     def _existing(self, user: str) -> Folder:
         folder = self.folder(user)
-        base = os.path.dirname(self._path.partition("{")[0]) or "."
+        base = os.path.dirname(_PLACEHOLDER.split(self._path)[0]) or "."
         if not os.path.isdir(base):
             raise TemporaryFailure(f"{base}: the folder of all maildrops is missing; is it mounted?")
         folder.create()

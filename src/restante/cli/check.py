@@ -1,0 +1,57 @@
+"""``restante check``."""
+
+import asyncio
+from collections.abc import Iterator
+
+import click
+
+from restante.cli.options import CommandFailed, Settings, config_option
+from restante.config import Configuration, ConfigurationError, PasswdFile, find
+from restante.errors import Condition
+from restante.maildrop import Inspectable
+
+
+@click.command("check", epilog="Example: restante check -c /srv/post/restante.toml")
+@config_option
+@click.pass_context
+def command(ctx: click.Context) -> int:
+    """Say what is wrong with the configuration, the accounts and the maildrops."""
+    try:
+        path = find(ctx.ensure_object(Settings).config)
+        configuration = Configuration(path)
+    except ConfigurationError as error:
+        raise CommandFailed(str(error)) from None
+    problems = users = 0
+    for problem in _problems(configuration):
+        problems += 1
+        click.echo(problem, err=True)
+    users = sum(len(users) for users in _users(configuration))
+    if problems:
+        raise CommandFailed(f"{path}: {problems} problems")
+    click.echo(f"{path}: all is well; {users} accounts")
+    return 0
+
+
+def _users(configuration: Configuration) -> Iterator[list[str]]:
+    for passwd_file in configuration.passwd_files:
+        try:
+            yield PasswdFile(passwd_file).users()
+        except Condition:  # said already
+            continue
+
+
+def _problems(configuration: Configuration) -> Iterator[str]:
+    for passwd_file in configuration.passwd_files:
+        yield from PasswdFile(passwd_file).problems()
+    store = configuration.store
+    if isinstance(store, Inspectable):
+        for users in _users(configuration):
+            for user in users:
+                try:
+                    yield from asyncio.run(_inspect(store, user))
+                except Condition as error:
+                    yield f"maildrop of {user}: {error}"
+
+
+async def _inspect(store: Inspectable, user: str) -> list[str]:
+    return list(await store.inspect(user))

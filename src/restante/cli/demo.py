@@ -1,0 +1,90 @@
+"""``restante demo``."""
+
+import asyncio
+import signal
+import tempfile
+from importlib import resources
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from restante.cli.init import make_post_office
+from restante.cli.serve import run
+from restante.config import Configuration, PasswdFileEditor
+from restante.maildrop import MaildropStore
+
+USER = "student"
+PASSWORD = b"hessovs!"
+
+_CONFIGURATION = """\
+hostname = "localhost"
+workers = 1
+
+[[listener]]
+protocol = "pop3"
+address = "127.0.0.1:{port}"
+
+[[auth]]
+kind = "passwd-file"
+path = "users"
+
+[store]
+kind = "maildir"
+path = "mail/{{user}}"
+
+[limits]
+stop_grace = 0
+"""
+_NEXT = """\
+A post office for one: account {user}, password {password}, {count} messages.
+Open a second terminal and type
+
+    telnet 127.0.0.1 {port}        (or: nc 127.0.0.1 {port}, or PuTTY, raw or Telnet)
+
+then, a line at a time:
+
+    USER {user}
+    PASS {password}
+    STAT
+    LIST
+    RETR 1
+    QUIT
+
+The other messages explain the rest.  Ctrl-C ends this; nothing remains.
+"""
+
+
+@click.command("demo", epilog="Example: restante demo --port 1110")
+@click.option("--port", default=1110, show_default=True, type=click.IntRange(1, 65535), help="Port for POP3.")
+def command(port: int) -> int:
+    """Run a throwaway post office on this machine; account student, password hessovs!"""
+    # Until the server takes the signal over, it must end us in a way that removes the folder.
+    signal.signal(signal.SIGTERM, _stop)
+    with tempfile.TemporaryDirectory(prefix="restante-demo-") as name:
+        folder = Path(name)
+        make_post_office(folder, _CONFIGURATION.format(port=port))
+        PasswdFileEditor(folder / "users").add(USER, PASSWORD)
+        configuration = Configuration(folder / "restante.toml")
+        count = asyncio.run(_fill(configuration.store))
+        return run(
+            configuration,
+            folder / "restante.toml",
+            welcome=_NEXT.format(user=USER, password=PASSWORD.decode(), port=port, count=count),
+        )
+
+
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+async def _fill(store: MaildropStore) -> int:
+    """Deliver the welcome maildrop; returns the number of messages."""
+    lessons = sorted((resources.files("restante") / "welcome").iterdir(), key=lambda lesson: lesson.name)
+    messages = [lesson.read_bytes() for lesson in lessons if lesson.name.endswith(".eml")]
+    for message in messages:
+        async with store.deliver(USER) as delivery:
+            await delivery.write(message)
+            await delivery.commit()
+    return len(messages)

@@ -1,0 +1,91 @@
+"""``restante serve``."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from restante.cli.options import LOG_FORMAT, CommandFailed, Settings, config_option, logging_to_stderr
+from restante.config import Configuration, ConfigurationError, find
+from restante.server import supervisor
+from restante.server.listener import Listener, Listening, bind
+from restante.server.service import Service
+
+log = logging.getLogger("restante.server")
+
+
+@click.command("serve", epilog="Example: restante serve -c /srv/post/restante.toml")
+@config_option
+@click.pass_context
+def command(ctx: click.Context) -> int:
+    """Serve in the foreground; SIGTERM stops gracefully, SIGHUP reads the configuration again."""
+    try:
+        path = find(ctx.ensure_object(Settings).config)
+        configuration = Configuration(path)
+    except ConfigurationError as error:
+        raise CommandFailed(str(error)) from None
+    return run(configuration, path)
+
+
+def run(configuration: Configuration, path: Path, welcome: str = "") -> int:
+    """Serve until told to stop; returns the exit status.
+
+    Args:
+        configuration: what to serve.
+        path: where it was read, for reading it again.
+        welcome: shown once the addresses are open.
+
+    Raises:
+        CommandFailed: an address cannot be used.
+    """
+    slots = open_slots(configuration.listeners, configuration.workers)
+    reload = _Reload(configuration, path)
+    for listening in slots[0]:
+        click.echo(f"pop3 on {listening.listener.address} ready")
+    if welcome:
+        click.echo(f"\n{welcome}")
+    if len(slots) == 1:
+        with logging_to_stderr():
+            supervisor.serve(configuration.service(), slots[0], reload)
+        return 0
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    return supervisor.supervise(configuration.service(), slots, reload, logging_to_stderr)
+
+
+def open_slots(listeners: Sequence[Listener], workers: int) -> list[list[Listening]]:
+    """Open the sockets of each worker.
+
+    Raises:
+        CommandFailed: an address cannot be used.
+    """
+    slots: list[list[Listening]] = [[] for _ in range(workers)]
+    for listener in listeners:
+        try:
+            opened = bind(listener, workers)
+        except OSError as error:
+            raise CommandFailed(f"cannot listen on {listener.address}: {error.strerror}") from None
+        for slot, listening in zip(slots, opened, strict=True):
+            slot.append(listening)
+    return slots
+
+
+class _Reload:
+    """Reads the configuration again; what has not changed in it is kept, open maildrops above all."""
+
+    def __init__(self, configuration: Configuration, path: Path) -> None:
+        self._configuration = configuration
+        self._path = path
+
+    def __call__(self) -> Service | None:
+        try:
+            configuration = Configuration(self._path, previous=self._configuration)
+        except ConfigurationError as error:
+            log.error("not reloaded, the old configuration stays: %s", error)  # noqa: TRY400  (no defect of ours)
+            return None
+        before = self._configuration
+        if (configuration.listeners, configuration.workers) != (before.listeners, before.workers):
+            log.warning("listeners or workers have changed; that needs a restart")
+        self._configuration = configuration
+        log.info("configuration reloaded")
+        return configuration.service()

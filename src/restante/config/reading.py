@@ -1,0 +1,113 @@
+"""From the text of a TOML file to checked values, or to an error that names the line (design: file, line, key)."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+Place = tuple[str | int, ...]
+"""Where a value stands: names of tables and keys, and numbers (from 0) in arrays of tables."""
+
+_HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?$")
+_KEY = re.compile(r"\s*((?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*'))*)\s*=")
+_MSGSPEC_PLACE = re.compile(r"(.*?)(?: - at `\$?(.*)`)?$", re.DOTALL)
+_TOML_LINE = re.compile(r"(.*) \(at line (\d+), column \d+\)$")
+
+
+class ConfigurationError(Exception):
+    """Something is wrong with the configuration; the text is one line, file and line number first."""
+
+
+class Source:
+    """A configuration file.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        ConfigurationError: it cannot be read, or it is not TOML.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            raise ConfigurationError(f"{path}:{line}: the file is not UTF-8") from None
+        try:
+            self.data: dict[str, Any] = tomllib.loads(self._text)
+        except tomllib.TOMLDecodeError as error:
+            raise self._syntax_error(str(error)) from None
+
+    def _syntax_error(self, text: str) -> ConfigurationError:
+        match = _TOML_LINE.match(text)
+        problem, line = (match[1], int(match[2])) if match else (text, self._text.count("\n") + 1)
+        return ConfigurationError(f"{self.path}:{line}: not TOML: {problem}; a line reads key = value or [table]")
+
+    def error(self, place: Place, text: str) -> ConfigurationError:
+        """Make the error for something that stands at `place`."""
+        return ConfigurationError(f"{self.path}:{self.line(place)}: {text}")
+
+    def line(self, place: Place) -> int:
+        """Return the line where something stands, or where the table stands that ought to hold it."""
+        best, best_length = 1, 0
+        table: Place = ()
+        counts: dict[str, int] = {}
+        for number, text in enumerate(self._text.split("\n"), 1):
+            here: Place | None = None
+            if header := _HEADER.match(text):
+                table = _names(header[2])
+                if header[1] == "[[":
+                    counts[header[2]] = counts.get(header[2], -1) + 1
+                    table += (counts[header[2]],)
+                elif table[0] in counts:  # a table inside the latest element of an array
+                    table = (table[0], counts[str(table[0])], *table[1:])
+                here = table
+            elif key := _KEY.match(text):
+                here = table + _names(key[1])
+            if here and here == place[: len(here)] and len(here) > best_length:
+                best, best_length = number, len(here)
+        return best
+
+    def convert(self, place: Place, data: Any, kind: type[T]) -> T:
+        """Check values against a msgspec structure.
+
+        Raises:
+            ConfigurationError: an unknown or missing key, or a value of the wrong kind.
+        """
+        if isinstance(data, Mapping):
+            self.check_keys(place, data, [field.encode_name for field in msgspec.structs.fields(kind)])
+        try:
+            return msgspec.convert(data, kind)
+        except msgspec.ValidationError as error:
+            match = _MSGSPEC_PLACE.match(str(error))
+            assert match is not None  # every part of the expression may be empty
+            inner = tuple(int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", match[2] or ""))
+            name = f"{inner[-1]}: " if inner else ""
+            raise self.error(place + inner, name + match[1].replace("`", '"')) from None
+
+    def check_keys(self, place: Place, data: Mapping[str, Any], known: Sequence[str]) -> None:
+        """Refuse keys that nobody reads: they are misspelt.
+
+        Raises:
+            ConfigurationError: for the first of them, with the nearest right key.
+        """
+        for key in data:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, 1)
+                right = f'did you mean "{near[0]}"?' if near else f"right are: {', '.join(known)}"
+                where = f" in [{place[0]}]" if place else ""
+                raise self.error((*place, key), f'unknown key "{key}"{where}; {right}')
+
+
+def _names(dotted: str) -> Place:
+    return tuple(part.strip().strip("\"'") for part in dotted.split("."))

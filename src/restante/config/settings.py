@@ -1,0 +1,84 @@
+"""What may stand in the configuration file."""
+
+import re
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+MIN_IDLE_TIMEOUT = 600
+"""Seconds (RFC 1939 section 3, P-138)."""
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole file; the tables with a `kind` are read by that kind."""
+
+    hostname: str = ""
+    workers: Annotated[int, msgspec.Meta(ge=1, le=256)] | Literal["auto"] = "auto"
+    listener: list[dict[str, Any]] = []
+    tls: dict[str, Any] | None = None
+    auth: list[dict[str, Any]] = []
+    store: dict[str, Any] = {}
+    limits: dict[str, Any] = {}
+
+
+class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """A `[[listener]]`."""
+
+    protocol: Literal["pop3", "lmtp", "smtp"]
+    address: str
+    tls: Literal["none", "starttls", "implicit"] = "none"
+    cleartext_login: Literal["never", "loopback", "always"] = "loopback"
+
+
+class TlsSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The `[tls]` table."""
+
+    certificate: str
+    key: str
+
+
+class LimitsSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The `[limits]` table; times in seconds."""
+
+    idle_timeout: Annotated[float, msgspec.Meta(ge=MIN_IDLE_TIMEOUT, le=86400)] = 600
+    failure_delay: Annotated[float, msgspec.Meta(ge=0, le=60)] = 1
+    login_attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
+    stop_grace: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 10
+
+
+class MaildirSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[store]` with `kind = "maildir"`."""
+
+    kind: str
+    path: str
+    undo: str = "7d"
+
+
+class MemorySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[store]` with `kind = "memory"`."""
+
+    kind: str
+
+
+class PasswdFileSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """An `[[auth]]` with `kind = "passwd-file"`."""
+
+    kind: str
+    path: str
+    threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
+
+
+def seconds(text: str) -> float:
+    """Read a duration: ``"7d"``, ``"12h"``, ``"90s"``; ``"0"`` needs no unit.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match = re.fullmatch(r"(\d{1,9})([smhdw])", text)
+    if match:
+        return int(match[1]) * _UNITS[match[2]]
+    if text == "0":
+        return 0
+    raise ValueError(f'"{text}" is no duration; right are "7d", "12h", "30m", "90s" and "0"')

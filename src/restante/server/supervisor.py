@@ -1,0 +1,168 @@
+"""Processes that serve: one alone, or a worker for each core under a parent that replaces the dead."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import uvloop
+
+from restante.server.listener import Listening, Server
+from restante.server.service import Service
+
+log = logging.getLogger("restante.server")
+
+QUICK_DEATH = 1.0
+"""Seconds: a worker that lived shorter than this is not replaced at once."""
+MAX_QUICK_DEATHS = 5
+"""After so many of them in a row the server gives up."""
+
+Reload = Callable[[], Service | None]
+"""Reads the configuration again; None when it is faulty, which has been logged then."""
+
+
+def serve(service: Service, listening: Sequence[Listening], reload: Reload, parent: int = -1) -> None:
+    """Serve in this process until SIGTERM or SIGINT; a second one ends all sessions at once.
+
+    Args:
+        service: what to offer.
+        listening: open sockets.
+        reload: called on SIGHUP; sessions that begin later get what it returns.
+        parent: descriptor that reads end of file when the parent process is gone; -1 for none.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(service, listening, reload, parent))
+
+
+async def _serve(service: Service, listening: Sequence[Listening], reload: Reload, parent: int) -> None:
+    loop = asyncio.get_running_loop()
+    server = Server(service)
+    asked_to_stop = asyncio.Event()
+    asked_again = asyncio.Event()
+
+    def stop() -> None:
+        (asked_again if asked_to_stop.is_set() else asked_to_stop).set()
+
+    def reread() -> None:
+        server.service = reload() or server.service
+
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    # Ctrl-C reaches the whole process group; a worker leaves it to its parent.
+    loop.add_signal_handler(signal.SIGINT, stop if parent < 0 else lambda: None)
+    loop.add_signal_handler(signal.SIGHUP, reread)
+    if parent >= 0:
+        loop.add_reader(parent, asked_to_stop.set)
+    await server.start(listening)
+    await asked_to_stop.wait()
+    if parent >= 0:
+        loop.remove_reader(parent)
+    stopping = asyncio.create_task(server.stop())
+    again = asyncio.create_task(asked_again.wait())
+    await asyncio.wait([stopping, again], return_when=asyncio.FIRST_COMPLETED)
+    if not stopping.done():
+        await server.stop(grace=0)
+    again.cancel()
+    await stopping
+
+
+def supervise(
+    service: Service,
+    slots: Sequence[Sequence[Listening]],
+    reload: Reload,
+    around: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> int:
+    """Serve in one worker process for each element of `slots`, until SIGTERM or SIGINT.
+
+    The sockets stay open here, so no connection that waits in a queue is lost when a worker dies.
+
+    Args:
+        service: what to offer.
+        slots: the open sockets of each worker.
+        reload: called on SIGHUP, here and in each worker.
+        around: entered in each worker; for what must begin after the fork.
+
+    Returns:
+        The exit status: 0 after a stop that was asked for, 1 when workers keep dying.
+    """
+    signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    gc.collect()
+    gc.freeze()  # what is here now stays shared between the workers
+    return _Supervisor(service, slots, reload, around).run(signals)
+
+
+class _Supervisor:
+    def __init__(
+        self,
+        service: Service,
+        slots: Sequence[Sequence[Listening]],
+        reload: Reload,
+        around: Callable[[], AbstractContextManager[object]],
+    ) -> None:
+        self._service = service
+        self._slots = slots
+        self._reload = reload
+        self._around = around
+        self._alive, self._held = os.pipe()  # the workers see the end of this pipe when we are gone
+        self._workers: dict[int, tuple[int, float]] = {}  # process id -> slot, time of start
+        self._quick_deaths = 0
+        self._stopping = False
+
+    def run(self, signals: set[signal.Signals]) -> int:
+        for slot in range(len(self._slots)):
+            self._start(slot)
+        while self._workers:
+            number = signal.sigwait(signals)
+            if number == signal.SIGCHLD:
+                self._reap()
+            elif number == signal.SIGHUP:
+                self._service = self._reload() or self._service
+                self._tell(signal.SIGHUP)
+            else:
+                self._stopping = True
+                self._tell(signal.SIGTERM)
+        return 1 if self._quick_deaths >= MAX_QUICK_DEATHS else 0
+
+    def _start(self, slot: int) -> None:
+        process = os.fork()
+        if process == 0:
+            status = 1
+            try:
+                os.close(self._held)
+                signal.pthread_sigmask(signal.SIG_SETMASK, ())
+                with self._around():
+                    serve(self._service, self._slots[slot], self._reload, parent=self._alive)
+                status = 0
+            except BaseException:  # nothing of the parent's may run in the child
+                log.exception("worker failed")
+            finally:
+                logging.shutdown()
+                os._exit(status)
+        self._workers[process] = (slot, time.monotonic())
+
+    def _reap(self) -> None:
+        """Replace workers that have died, unless they die too fast or we are stopping."""
+        for process in list(self._workers):
+            ended, status = os.waitpid(process, os.WNOHANG)
+            if not ended:
+                continue
+            slot, started = self._workers.pop(process)
+            if self._stopping:
+                continue
+            quick = time.monotonic() - started < QUICK_DEATH
+            self._quick_deaths = self._quick_deaths + 1 if quick else 0
+            log.error("worker %d ended with status %d", process, os.waitstatus_to_exitcode(status))
+            if self._quick_deaths >= MAX_QUICK_DEATHS:
+                log.error("workers keep dying; giving up")
+                self._stopping = True
+                self._tell(signal.SIGTERM)
+                return
+            self._start(slot)
+
+    def _tell(self, number: signal.Signals) -> None:
+        for process in self._workers:
+            os.kill(process, number)
