@@ -31,7 +31,7 @@ STALE_TMP = 36 * 3600
 """Seconds after which an unfinished delivery is abandoned (M-004)."""
 
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # no symbolic link, no waiting for a FIFO
-_PERMANENT = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+_PERMANENT = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG}
 
 
 def condition(error: OSError) -> Condition:
@@ -271,7 +271,7 @@ class Folder:
         now = time.time()
         if os.stat(self.join(OURS, "lock")).st_mtime > now - every:
             return
-        os.utime(self.join(OURS, "lock"))
+        os.utime(self.join(OURS, "lock"), (now, now))
         for path, status in self._files(os.path.join(OURS, "deleted")):
             if status.st_ctime < now - undo:
                 _unlink_if_there(path)

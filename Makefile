@@ -1,0 +1,65 @@
+# One command to run, one to test: `make run`, `make test`.  PYTHON chooses the interpreter (3.11 or newer).
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: run test check format lint types coverage bench docs wheel requirements clean
+
+run: $(VENV)/.run
+	$(BIN)/restante demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+check: lint types coverage
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+# All tests, and every branch of protocol/ taken by them.
+coverage: $(VENV)/.dev
+	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage report --include='src/restante/protocol/*' --fail-under=100
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m bench
+
+docs: $(VENV)/.dev
+	$(BIN)/python docs/check_links.py
+
+wheel: $(VENV)/.dev
+	$(BIN)/python -m hatchling build -t wheel
+
+# Pins anew, with hashes and without the address of any index; needs pip-tools on the PATH.
+requirements:
+	pip-compile $(PIN) -o requirements.txt pyproject.toml
+	pip-compile $(PIN) --extra dev -o requirements-dev.txt pyproject.toml
+PIN = -q -U --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	--strip-extras --allow-unsafe --build-deps-for editable
+
+clean:
+	rm -rf .venv* build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Restante needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.run: requirements.txt pyproject.toml | $(VENV)/.python
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+	touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	touch $@

@@ -1,0 +1,103 @@
+"""A world for a `Session`: accounts and messages in memory, answering every event at once."""
+
+from restante.errors import AuthenticationFailed, Condition
+from restante.maildrop import Message
+from restante.protocol.events import Event, Login, Pause, Retrieve, SessionLimits, Update
+from restante.protocol.framing import wire_octets
+from restante.protocol.pop3_server import Session, State
+
+PIECE = 7
+"""Octets of a message given to the session at a time: small, so that edges fall everywhere."""
+
+
+class World:
+    """Plays the server around a session.
+
+    Args:
+        messages: stored octets, one for each message.
+        conditions: what to refuse, by the type of the event: the login, a retrieval or the update.
+    """
+
+    def __init__(
+        self,
+        *messages: bytes,
+        passwords: bool = True,
+        limits: SessionLimits | None = None,
+        conditions: dict[type[Event], Condition] | None = None,
+    ) -> None:
+        self.messages = list(messages)
+        self.conditions = conditions or {}
+        self.session = Session("mail.example.org", passwords=passwords, limits=limits)
+        self.events: list[Event] = []
+        self.updated: frozenset[int] | None = None
+        self.greeting = self.session.data_to_send()
+
+    def send(self, data: bytes) -> bytes:
+        """Give octets to the session; returns all it sends until it needs more."""
+        self.session.receive_data(data)
+        return self._run()
+
+    def send_eof(self) -> bytes:
+        """End the input."""
+        self.session.receive_eof()
+        return self._run()
+
+    def login(self) -> "World":
+        """Go to TRANSACTION."""
+        reply = self.send(b"USER bob\r\nPASS secret\r\n")
+        assert reply.splitlines()[-1].startswith(b"+OK ")
+        return self
+
+    def _run(self) -> bytes:
+        sent = []
+        while True:
+            event = self.session.next_event()
+            data = self.session.data_to_send()
+            sent.append(data)
+            if event is not None:
+                self.events.append(event)
+                self._answer(event)
+            elif not data:
+                return b"".join(sent)
+
+    def _answer(self, event: Event) -> None:
+        session = self.session
+        if type(event) in self.conditions:
+            session.refused(self.conditions[type(event)])
+        elif isinstance(event, Login):
+            if event.credentials.user == "bob" and event.credentials.password == b"secret":
+                session.login_succeeded(self.listing())
+            else:
+                session.refused(AuthenticationFailed())
+        elif isinstance(event, Retrieve):
+            stored = self.messages[event.number - 1]
+            session.message_follows()
+            pieces = [stored[start : start + PIECE] for start in range(0, len(stored), PIECE)]
+            for piece in pieces:
+                if not session.message_data(piece):
+                    break
+            session.message_complete()
+        elif isinstance(event, Update):
+            self.updated = event.deleted
+            session.updated()
+        else:
+            assert isinstance(event, Pause)
+            session.resumed()
+
+    def listing(self) -> list[Message]:
+        """Return what a store would list."""
+        return [Message(f"id-{number}", wire_octets([stored])) for number, stored in enumerate(self.messages, 1)]
+
+    def over(self) -> bool:
+        """The server will close the connection."""
+        return self.session.state is State.CLOSED
+
+
+def body_of(reply: bytes) -> bytes:
+    """Return what a client makes of a multi-line reply, checking its frame: status line, lines, terminator."""
+    status, _, rest = reply.partition(b"\r\n")
+    assert status.startswith(b"+OK ")
+    assert rest == b".\r\n" or rest.endswith(b"\r\n.\r\n")
+    lines = rest[:-3].split(b"\r\n")
+    assert b"." not in lines
+    return b"\r\n".join(line.removeprefix(b".") if line.startswith(b".") else line for line in lines)

@@ -1,0 +1,480 @@
+"""What is particular to Maildirs: names, foreign programs, faults."""
+
+import os
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from restante.auth import Principal
+from restante.errors import MaildropInUse, NoSuchMaildrop, PermanentFailure, TemporaryFailure, UpdateIncomplete
+from restante.stores.maildir import MaildirStore, folder, names
+from restante.stores.maildir.folder import Folder, Measured
+from tests.stores.test_contract import BOB, contents, deliver, read
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+not_as_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> MaildirStore:
+    return MaildirStore(f"{tmp_path}/{{user}}")
+
+
+@pytest.fixture
+def maildir(tmp_path: Path) -> Path:
+    """Bob's Maildir, made by another program."""
+    path = tmp_path / "bob"
+    for part in ("tmp", "new", "cur"):
+        (path / part).mkdir(parents=True)
+    return path
+
+
+def put(maildir: Path, name: str, octets: bytes = b"Subject: x\n\nbody\n") -> Path:
+    path = maildir / name
+    path.write_bytes(octets)
+    return path
+
+
+# -- names ------------------------------------------------------------------------------------------
+
+
+def test_names_of_deliveries() -> None:
+    """M-003: unique, in order, without what a name must not hold."""
+    generator = names.NameGenerator("a/b:c,d")
+    made = [generator.next() for _ in range(1000)]
+    assert len(set(made)) == 1000
+    assert sorted(made, key=lambda base: names.arrival(base) or ()) == made
+    assert made[0].endswith(r".a\057b\072c\054d")
+    assert not any("/" in name or ":" in name or name.startswith(".") for name in made)
+
+
+def test_order_survives_a_clock_that_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """P-048."""
+    generator = names.NameGenerator("host")
+    first = generator.next()
+    monkeypatch.setattr(time, "time_ns", lambda: 10**15)
+    second = generator.next()
+    assert (names.arrival(first) or ()) < (names.arrival(second) or ())
+
+
+@pytest.mark.parametrize(
+    ("base", "sizes"),
+    [
+        ("1637773029.M000123P12Q3R0badcafe.host,S=10,W=12", (10, 12)),
+        ("1637773029.M000123P12Q3R0badcafe.host.example.org,S=0,W=0", (0, 0)),
+        ("1637773029.M000123P12.host,S=10,W=12", None),  # Dovecot's
+        ("1637773029.V801I2M3.host", None),  # Postfix's
+        ("1637773029.M000123P12Q3R0badcafe.host,S=10", None),
+    ],
+)
+def test_only_sizes_of_our_own_are_trusted(base: str, sizes: tuple[int, int] | None) -> None:
+    """M-012."""
+    assert names.known_sizes(base) == sizes
+
+
+@pytest.mark.parametrize(
+    ("name", "is_id"),
+    [
+        ("1637773029.V801I2M3.host", True),
+        ("x" * 70, True),
+        ("x" * 71, False),
+        ("with space", False),
+        ("h\xe9llo", False),
+        ("new\nline", False),
+        (os.fsdecode(b"raw\xff"), False),
+    ],
+)
+def test_unique_ids_from_names(name: str, is_id: bool) -> None:
+    """P-123, M-010: the base name, or its hash."""
+    unique_id = names.unique_id(name)
+    assert (unique_id == name) == is_id
+    assert 1 <= len(unique_id) <= 70
+    assert unique_id.isascii()
+
+
+# -- beside other programs --------------------------------------------------------------------------
+
+
+async def test_a_maildir_of_another_program(store: MaildirStore, maildir: Path) -> None:
+    """M-004, M-005, P-048: both folders, dot files skipped, in order of delivery, measured by reading."""
+    put(maildir, "new/1637773031.V1I3M5.host", b"third\n")
+    put(maildir, "cur/1637773029.V1I1M900000.host:2,S", b"first\r\n")
+    put(maildir, "cur/1637773030.M7P8.host,S=999,W=999:2,", b"second")
+    put(maildir, "new/.hidden", b"no message\n")
+    put(maildir, "tmp/1637773029.V1I9.host", b"not yet\n")
+    maildrop = await store.open(BOB)
+    assert [message.octets for message in maildrop.listing] == [7, 8, 7]
+    assert [message.unique_id for message in maildrop.listing] == [
+        "1637773029.V1I1M900000.host",
+        "1637773030.M7P8.host,S=999,W=999",
+        "1637773031.V1I3M5.host",
+    ]
+    assert [await read(maildrop, number) for number in (1, 2, 3)] == [b"first\r\n", b"second\r\n", b"third\r\n"]
+    await maildrop.close()
+
+
+async def test_names_without_a_time_are_ordered_by_it_all_the_same(store: MaildirStore, maildir: Path) -> None:
+    """P-048."""
+    os.utime(put(maildir, "cur/zebra", b"1\n"), (1000, 1000))
+    os.utime(put(maildir, "cur/apple", b"3\n"), (3000, 3000))
+    put(maildir, "cur/2000.x.host", b"2\n")
+    assert await contents(store) == [b"1\r\n", b"2\r\n", b"3\r\n"]
+
+
+async def test_flags_and_moves_change_nothing(store: MaildirStore, maildir: Path) -> None:
+    """P-125: not between sessions, and not within one."""
+    put(maildir, "new/1.a.host", b"one\n")
+    put(maildir, "cur/2.b.host:2,", b"two\n")
+    put(maildir, "cur/3.c.host:2,", b"three\n")
+    maildrop = await store.open(BOB)
+    before = maildrop.listing
+    (maildir / "new/1.a.host").rename(maildir / "cur/1.a.host:2,FS")
+    (maildir / "cur/2.b.host:2,").rename(maildir / "cur/2.b.host:2,S")
+    assert await read(maildrop, 1) == b"one\r\n"
+    assert await read(maildrop, 2) == b"two\r\n"
+    await maildrop.update({2})
+    await maildrop.close()
+    assert (maildir / "restante/deleted/2.b.host:2,S").exists()
+    maildrop = await store.open(BOB)
+    assert list(maildrop.listing) == [before[0], before[2]]
+    await maildrop.close()
+
+
+async def test_a_message_removed_by_another_program(store: MaildirStore, maildir: Path) -> None:
+    """P-145: at QUIT it counts as removed; P-095: RETR says so before +OK."""
+    put(maildir, "cur/1.a.host:2,", b"one\n")
+    put(maildir, "cur/2.b.host:2,", b"two\n")
+    maildrop = await store.open(BOB)
+    (maildir / "cur/1.a.host:2,").unlink()
+    with pytest.raises(TemporaryFailure):
+        await maildrop.retrieve(1)
+    await maildrop.update({1, 2})
+    await maildrop.close()
+    assert await contents(store) == []
+
+
+async def test_a_message_rewritten_by_another_program(store: MaildirStore, maildir: Path) -> None:
+    """P-095, M-007, M-012: not sent under a wrong size; the next session has it right, our own names included."""
+    await deliver(store, b"ours\r\n")
+    ours = next((maildir / "new").iterdir())
+    put(maildir, "cur/1.a.host:2,", b"theirs\n")
+    maildrop = await store.open(BOB)
+    ours.write_bytes(b"rewritten\n")
+    put(maildir, "cur/1.a.host:2,", b"longer than before\n")
+    for number in (1, 2):
+        with pytest.raises(TemporaryFailure):
+            await maildrop.retrieve(number)
+    await maildrop.close()
+    assert await contents(store) == [b"longer than before\r\n", b"rewritten\r\n"]
+
+
+async def test_what_is_no_regular_file_is_no_message(store: MaildirStore, maildir: Path, tmp_path: Path) -> None:
+    """P-291: a symbolic link leads nowhere, and a FIFO blocks nobody."""
+    (tmp_path / "secret").write_bytes(b"secret\n")
+    (maildir / "cur/1.link.host:2,").symlink_to(tmp_path / "secret")
+    (maildir / "cur/2.dir.host:2,").mkdir()
+    os.mkfifo(maildir / "cur/3.fifo.host:2,")
+    put(maildir, "cur/4.mail.host:2,", b"mail\n")
+    maildrop = await store.open(BOB)
+    assert [message.unique_id for message in maildrop.listing] == ["4.mail.host"]
+    (maildir / "cur/4.mail.host:2,").unlink()
+    (maildir / "cur/4.mail.host:2,").symlink_to(tmp_path / "secret")
+    with pytest.raises(PermanentFailure):
+        await maildrop.retrieve(1)
+    await maildrop.close()
+
+
+async def test_a_rename_during_the_scan_loses_nothing(
+    store: MaildirStore, maildir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """M-006: a message that moves while the folders are read is looked for again, not shown as gone."""
+    put(maildir, "new/1.a.host", b"one\n")
+    put(maildir, "new/2.b.host", b"two\n")
+    real = Folder._list_once
+    scans = []
+
+    def list_once(self: Folder) -> dict[str, str]:
+        found = real(self)
+        scans.append(found)
+        if len(scans) == 2:  # readdir missed it, as it may when a name changes under it
+            return {base: path for base, path in found.items() if base != "2.b.host"}
+        return found
+
+    monkeypatch.setattr(Folder, "_list_once", list_once)
+    assert await contents(store) == [b"one\r\n", b"two\r\n"]
+
+
+async def test_a_quiet_maildir_is_read_once(
+    store: MaildirStore, maildir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(maildir, "cur/1.a.host:2,", b"one\n")
+    long_ago = time.time() - 60
+    os.utime(maildir / "new", (long_ago, long_ago))
+    os.utime(maildir / "cur", (long_ago, long_ago))
+    scans = []
+    real = Folder._list_once
+
+    def list_once(self: Folder) -> dict[str, str]:
+        scans.append(self)
+        return real(self)
+
+    monkeypatch.setattr(Folder, "_list_once", list_once)
+    maildrop = await store.open(BOB)
+    await maildrop.close()
+    assert len(scans) == 1
+
+
+async def test_a_message_is_measured_once(store: MaildirStore, maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P-082: the next login of this process reads no message."""
+    put(maildir, "cur/1.a.host:2,", b"one\n")
+    assert await contents(store) == [b"one\r\n"]
+
+    def must_not_read(_pieces: object) -> int:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(folder, "wire_octets", must_not_read)
+    maildrop = await store.open(BOB)
+    assert maildrop.listing[0].octets == 5
+    await maildrop.close()
+
+
+def test_remembered_sizes_are_bounded(tmp_path: Path) -> None:
+    measured = Measured(limit=2)
+    for number in range(5):
+        path = tmp_path / str(number)
+        path.write_bytes(b"x\n" * number)
+        with path.open("rb") as file:
+            assert measured.octets(file.fileno(), os.fstat(file.fileno())) == 3 * number
+    assert len(measured._octets) == 2
+
+
+# -- what is on disk --------------------------------------------------------------------------------
+
+
+async def test_a_delivery_on_disk(store: MaildirStore, maildir: Path) -> None:
+    """M-002, M-012, design 6: LF on disk, sizes in the name, mode 600, nothing left in tmp."""
+    await deliver(store, b"A: b\r\n\r\nbody\r\n")
+    (message,) = (maildir / "new").iterdir()
+    assert message.read_bytes() == b"A: b\n\nbody\n"
+    assert message.name.endswith(",S=11,W=14")
+    assert stat.S_IMODE(message.stat().st_mode) == 0o600
+    assert list((maildir / "tmp").iterdir()) == []
+
+
+async def test_a_new_maildir(store: MaildirStore, tmp_path: Path) -> None:
+    """P-054: nobody else may look into it."""
+    await contents(store)
+    parts = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    assert parts == {
+        "bob",
+        "bob/tmp",
+        "bob/new",
+        "bob/cur",
+        "bob/restante",
+        "bob/restante/deleted",
+        "bob/restante/lock",
+    }
+    assert stat.S_IMODE((tmp_path / "bob").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(("undo", "kept"), [(60, True), (0, False)])
+async def test_deleted_messages_rest_for_a_while(tmp_path: Path, maildir: Path, undo: float, kept: bool) -> None:
+    """Design 6: under the name they had, so that they can come back with their unique-id."""
+    store = MaildirStore(f"{tmp_path}/{{user}}", undo)
+    put(maildir, "cur/1.a.host:2,FS", b"one\n")
+    put(maildir, "new/2.b.host", b"two\n")
+    maildrop = await store.open(BOB)
+    ids = [message.unique_id for message in maildrop.listing]
+    await maildrop.update({1, 2})
+    await maildrop.close()
+    deleted = maildir / "restante/deleted"
+    assert {path.name for path in deleted.iterdir()} == ({"1.a.host:2,FS", "2.b.host"} if kept else set())
+    if kept:
+        (deleted / "1.a.host:2,FS").rename(maildir / "cur/1.a.host:2,FS")
+        maildrop = await store.open(BOB)
+        assert [message.unique_id for message in maildrop.listing] == ids[:1]
+        await maildrop.close()
+
+
+def test_purge(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deleted messages whose time is over go, with deliveries that never ended (M-004); others stay."""
+    maildrop = Folder(str(maildir), Measured())
+    maildrop.create()
+    os.close(maildrop.lock())
+    put(maildir, "restante/deleted/1.a.host:2,")
+    old = put(maildir, "tmp/1.a.host")
+    maildrop.purge(undo=3600, every=0)
+    assert (maildir / "restante/deleted/1.a.host:2,").exists()
+    assert old.exists()
+    later = time.time() + 40 * 3600
+    monkeypatch.setattr(time, "time", lambda: later)
+    put(maildir, "tmp/2.b.host")
+    maildrop.purge(undo=50 * 3600, every=0)
+    assert (maildir / "restante/deleted/1.a.host:2,").exists()
+    assert not old.exists()
+    maildrop.purge(undo=30 * 3600, every=3600)  # looked just now
+    assert (maildir / "restante/deleted/1.a.host:2,").exists()
+    maildrop.purge(undo=30 * 3600, every=0)
+    assert not (maildir / "restante/deleted/1.a.host:2,").exists()
+
+
+# -- faults -----------------------------------------------------------------------------------------
+
+
+async def test_a_file_system_that_is_not_mounted_is_no_empty_maildrop(tmp_path: Path) -> None:
+    """Field notes 4.2: one false STAT 0 0 makes a client fetch everything again."""
+    store = MaildirStore(f"{tmp_path}/mail/{{user}}")
+    with pytest.raises(TemporaryFailure):
+        await store.open(BOB)
+    with pytest.raises(TemporaryFailure):
+        async with store.deliver("bob"):
+            pass
+    assert not (tmp_path / "mail").exists()
+
+
+async def test_a_damaged_maildir_is_no_empty_maildrop(store: MaildirStore, maildir: Path) -> None:
+    await deliver(store, b"one\r\n")
+    (maildir / "new").rename(maildir / "elsewhere")
+    with pytest.raises(TemporaryFailure):
+        await store.open(BOB)
+    (maildir / "elsewhere").rename(maildir / "new")
+    assert await contents(store) == [b"one\r\n"]  # P-043: the failed login left no lock
+
+
+async def test_a_file_in_place_of_a_maildir(store: MaildirStore, tmp_path: Path) -> None:
+    (tmp_path / "bob").write_bytes(b"")
+    with pytest.raises(PermanentFailure):
+        await store.open(BOB)
+
+
+@as_root
+async def test_a_message_without_permission_hurts_nobody_else(
+    store: MaildirStore, maildir: Path, tmp_path: Path
+) -> None:
+    """P-293, P-095: listed, refused with [SYS/PERM], and the others can be read."""
+    put(maildir, "cur/1.a.host:2,", b"locked\n").chmod(0)
+    put(maildir, "cur/2.b.host:2,", b"open\n")
+    for path in (tmp_path, *tmp_path.rglob("*")):
+        os.chown(path, 65534, 65534)
+    parents = [path for path in tmp_path.parents if path.stat().st_uid == 0 and not path.stat().st_mode & 0o001]
+    modes = [(path, path.stat().st_mode) for path in parents]
+    for path in parents:
+        path.chmod(0o755)
+    os.setegid(65534)
+    os.seteuid(65534)
+    try:
+        maildrop = await store.open(BOB)
+        assert len(maildrop.listing) == 2
+        with pytest.raises(PermanentFailure):
+            await maildrop.retrieve(1)
+        assert await read(maildrop, 2) == b"open\r\n"
+        await maildrop.close()
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        for path, mode in modes:
+            path.chmod(mode)
+
+
+async def test_a_removal_that_fails_is_told(
+    store: MaildirStore, maildir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P-134: the second of three fails; the rest is there, nothing unmarked was touched."""
+    for number in range(1, 5):
+        put(maildir, f"cur/{number}.a.host:2,", b"%d\n" % number)
+    maildrop = await store.open(BOB)
+    real = os.rename
+
+    def rename(source: str, target: str) -> None:
+        if "/2.a.host" in source:
+            raise OSError(5, "Input/output error", source)
+        real(source, target)
+
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(UpdateIncomplete):
+        await maildrop.update({1, 2, 3})
+    await maildrop.close()
+    assert await contents(store) == [b"2\r\n", b"4\r\n"]
+
+
+async def test_a_deleted_folder_that_is_missing_is_no_reason_to_call_mail_gone(
+    store: MaildirStore, maildir: Path
+) -> None:
+    """P-134, P-145: "no such file" about the target is a failure."""
+    put(maildir, "cur/1.a.host:2,", b"one\n")
+    maildrop = await store.open(BOB)
+    (maildir / "restante/deleted").rmdir()
+    with pytest.raises(UpdateIncomplete):
+        await maildrop.update({1})
+    await maildrop.close()
+    assert await contents(store) == [b"one\r\n"]
+
+
+@pytest.mark.parametrize("user", ["../alice", "a/b", ".hidden", "..", ".", "nul\0"])
+async def test_names_never_lead_outside(store: MaildirStore, user: str) -> None:
+    """P-291."""
+    with pytest.raises(NoSuchMaildrop):
+        await store.open(Principal(user))
+
+
+async def test_parts_of_a_name(tmp_path: Path) -> None:
+    """Design 3: {user}, {local} and {domain}; braces elsewhere in the path are just characters."""
+    (tmp_path / "{x}").mkdir()
+    store = MaildirStore(f"{tmp_path}/{{x}}/{{domain}}/{{local}}/Maildir")
+    await deliver(store, b"one\r\n", user="bob@example.org")
+    assert (tmp_path / "{x}/example.org/bob/Maildir/new").is_dir()
+    with pytest.raises(NoSuchMaildrop):
+        await store.open(BOB)
+    with pytest.raises(NoSuchMaildrop):
+        await store.open(Principal("bob@.."))
+
+
+async def test_inspect(store: MaildirStore, maildir: Path) -> None:
+    """What `restante check` says about a maildrop; changes nothing."""
+    assert await store.inspect("nobody") == []
+    await deliver(store, b"good\r\n", b"rewritten\r\n")
+    assert await store.inspect("bob") == []
+    _, second = sorted((maildir / "new").iterdir())
+    second.write_bytes(b"other\n")
+    put(maildir, "cur/1.a.host:2,")
+    put(maildir, "cur/1.a.host:2,S")
+    (maildir / "cur/2.b.host:2,").symlink_to("elsewhere")
+    os.utime(put(maildir, "tmp/old"), (1, 1))
+    before = sorted(maildir.rglob("*"))
+    problems = await store.inspect("bob")
+    assert [problem.removeprefix(f"{maildir}/").split(": ", 1)[0] for problem in problems] == [
+        f"new/{second.name}",
+        "cur/1.a.host:2,S",
+        "cur/2.b.host:2,",
+        "tmp/old",
+    ]
+    assert sorted(maildir.rglob("*")) == before
+    for part in (maildir / "cur").iterdir():
+        part.unlink()
+    (maildir / "cur").rmdir()
+    assert await store.inspect("bob") == [f"{maildir}/cur: this folder of a Maildir is missing"]
+
+
+async def test_the_lock_works_between_processes(store: MaildirStore, maildir: Path) -> None:
+    """P-041, P-042: and it goes with the process that held it, however that ends."""
+    await contents(store)
+    ready, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        Folder(str(maildir), Measured()).lock()
+        os.write(tell, b"x")
+        os.read(os.pipe()[0], 1)  # waits for its end
+        os._exit(1)
+    os.read(ready, 1)
+    try:
+        with pytest.raises(MaildropInUse):
+            await store.open(BOB)
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+        os.close(ready)
+        os.close(tell)
+    maildrop = await store.open(BOB)
+    await maildrop.close()
