@@ -14,6 +14,7 @@ from restante.errors import AuthenticationFailed, CommandError, Condition, Inter
 from restante.maildrop import Message
 from restante.protocol.events import Event, Login, Pause, Retrieve, SessionLimits, Statistics, Update
 from restante.protocol.framing import TERMINATOR, LineBuffer, LineTooLong, MessageEncoder
+from restante.protocol.replies import Replies
 from restante.protocol.scan_listing import ScanListing
 from restante.protocol.telnet import without_negotiation
 
@@ -70,8 +71,7 @@ class Session:
         self._passwords = passwords
         self._lines = LineBuffer(self._limits.line)
         self._end_of_input = False
-        self._output: list[bytes] = []
-        self._output_octets = 0
+        self._replies = Replies()
         self._state = State.AUTHORIZATION
         self._awaiting: Event | None = None
         self._user: tuple[str, int] | None = None  # with the number of the command that named it
@@ -79,7 +79,7 @@ class Session:
         self._listing = ScanListing()
         self._slices: Iterator[bytes] | None = None
         self._encoder: MessageEncoder | None = None
-        self._ok(f"{hostname} POP3 server ready; HELP lists the commands")
+        self._replies.ok(f"{hostname} POP3 server ready; HELP lists the commands")
 
     # -- input, events, output ----------------------------------------------------------------------
 
@@ -109,7 +109,7 @@ class Session:
             when the session is over.
         """
         while self._awaiting is None and self._state is not State.CLOSED:
-            if self._output_octets >= self._limits.output:
+            if self._replies.octets >= self._limits.output:
                 break  # P-277: the peer reads slower than it asks
             if self._slices is not None:
                 self._send_slice(self._slices)
@@ -130,10 +130,7 @@ class Session:
 
     def data_to_send(self) -> bytes:
         """Return, and forget, the octets to send now."""
-        data = b"".join(self._output)
-        self._output.clear()
-        self._output_octets = 0
-        return data
+        return self._replies.take()
 
     def end(self, reason: str) -> None:
         """End the session: nothing more is parsed, what waits to be sent may still be sent."""
@@ -155,7 +152,7 @@ class Session:
         self._state = State.TRANSACTION
         self._bad_commands = 0
         self._listing = ScanListing(listing)
-        self._ok(str(self._listing))
+        self._replies.ok(str(self._listing))
 
     def refused(self, condition: Condition) -> None:
         """Answer to `Login`, `Retrieve` or `Update`: a negative reply.
@@ -166,7 +163,7 @@ class Session:
         if self._encoder is not None:
             self.abandon("a message could not be read to its end")
             return
-        self._error(condition)
+        self._replies.error(condition)
         if isinstance(condition, InternalError):
             self.end("internal error")
         elif isinstance(event, Update):
@@ -181,9 +178,9 @@ class Session:
         event = self._retrieving()
         self._encoder = MessageEncoder(event.lines)
         if event.lines is None:
-            self._ok(f"{self._listing[event.number].octets} octets")  # P-085
+            self._replies.ok(f"{self._listing[event.number].octets} octets")  # P-085
         else:
-            self._ok("top of message follows")
+            self._replies.ok("top of message follows")
 
     def message_data(self, data: bytes) -> bool:
         """Answer to `Retrieve`, next part: octets as they are stored.
@@ -192,7 +189,7 @@ class Session:
             Whether more are wanted; TOP may have enough before the message ends.
         """
         encoder = self._encoding()
-        self._send(encoder.feed(data))
+        self._replies.add(encoder.feed(data))
         return not encoder.satisfied
 
     def message_complete(self) -> None:
@@ -208,7 +205,7 @@ class Session:
         if event.lines is None and encoder.octets != announced:
             self.abandon(f"message {event.number} has {encoder.octets} octets, not {announced} as listed")
             return
-        self._send(end)
+        self._replies.add(end)
         self._awaiting = self._encoder = None
         if event.lines is None:
             self.statistics.retr += 1
@@ -257,7 +254,7 @@ class Session:
             command, arguments = self._parse(line)
             event = command.handler(self, arguments)
         except NoSuchMessage as error:  # a wrong number is no offence
-            self._error(error)
+            self._replies.error(error)
             return None
         except CommandError as error:
             return self._bad_command(error)
@@ -295,7 +292,7 @@ class Session:
 
     def _bad_command(self, error: CommandError) -> Event | None:
         """Refuse a command, and lose patience with a peer that sends nothing else (P-025)."""
-        self._error(error)
+        self._replies.error(error)
         self._bad_commands += 1
         limits = self._limits
         in_transaction = self._state is State.TRANSACTION
@@ -313,7 +310,7 @@ class Session:
     def _out_of_lines(self) -> None:
         """No complete line is left."""
         if self._lines.dropped > self._limits.dropped:
-            self._error(CommandError(f"a command is at most {self._limits.line} octets"))
+            self._replies.error(CommandError(f"a command is at most {self._limits.line} octets"))
         if not self._too_much_dropped() and self._end_of_input:
             self.end("client closed the connection")
 
@@ -324,45 +321,32 @@ class Session:
 
     # -- replies ------------------------------------------------------------------------------------
 
-    def _send(self, data: bytes) -> None:
-        self._output.append(data)
-        self._output_octets += len(data)
-
-    def _ok(self, text: str) -> None:
-        """Send a positive status line; there is always a text, for some clients want the space (RFC 1957)."""
-        self._send(b"+OK %b\r\n" % text.encode("ascii"))
-
-    def _error(self, condition: Condition) -> None:
-        """Send a negative status line: the one place that turns conditions into replies (P-175)."""
-        code = f"[{condition.code}] " if condition.code else ""
-        self._send(b"-ERR %b\r\n" % (code + condition.reply).encode("ascii"))
-
     def _send_slice(self, slices: Iterator[bytes]) -> None:
         """Send the next slice of a listing."""
         lines = next(slices, None)
         if lines is None:
             self._slices = None
             lines = TERMINATOR
-        self._send(lines)
+        self._replies.add(lines)
 
     def _list_all(self, line: Callable[[int, Message], bytes]) -> None:
         """Send a multi-line listing, in slices."""
-        self._ok(str(self._listing))
+        self._replies.ok(str(self._listing))
         self._slices = self._listing.slices(line)
 
     # -- commands of both states --------------------------------------------------------------------
 
     def _capa(self, _: list[bytes]) -> None:
         """RFC 2449 section 5.  The same list in both states (P-151)."""
-        self._ok("capabilities follow")
+        self._replies.ok("capabilities follow")
         commands = [*self._AUTHORIZATION.items(), *self._TRANSACTION.items()]
         tags = [command.capability for verb, command in commands if self._passwords or verb != b"USER"]
         tags += ["RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER", "IMPLEMENTATION Restante"]
-        self._send("".join(f"{tag}\r\n" for tag in tags if tag).encode("ascii") + TERMINATOR)
+        self._replies.add("".join(f"{tag}\r\n" for tag in tags if tag).encode("ascii") + TERMINATOR)
 
     def _quit(self, _: list[bytes]) -> Event | None:
         if self._state is State.AUTHORIZATION:  # P-030: no UPDATE
-            self._ok("goodbye")
+            self._replies.ok("goodbye")
             self.end("quit before login")
             return None
         if not self._listing.deleted:
@@ -374,7 +358,7 @@ class Session:
     def _farewell(self) -> None:
         """The end of a complete QUIT in TRANSACTION (RFC 1939 section 6)."""
         self.statistics.left = len(self._listing)
-        self._ok(f"{len(self._listing.deleted)} messages deleted, {len(self._listing)} left")
+        self._replies.ok(f"{len(self._listing.deleted)} messages deleted, {len(self._listing)} left")
         self.end("quit")
 
     # -- commands of AUTHORIZATION ------------------------------------------------------------------
@@ -384,7 +368,7 @@ class Session:
         if not self._passwords:  # P-055: refused before the password is asked for
             raise CommandError("no passwords over an unencrypted connection from your address")
         self._user = (arguments[0].decode("ascii"), self.commands)
-        self._ok("send PASS")
+        self._replies.ok("send PASS")
 
     def _pass(self, arguments: list[bytes]) -> Event:
         # P-034: only as the very next command after USER; that also lets a failed PASS use the USER up.
@@ -397,19 +381,19 @@ class Session:
     # -- commands of TRANSACTION --------------------------------------------------------------------
 
     def _stat(self, _: list[bytes]) -> None:
-        self._ok(f"{len(self._listing)} {self._listing.octets}")  # P-072: nothing after the second number
+        self._replies.ok(f"{len(self._listing)} {self._listing.octets}")  # P-072: nothing after the second number
 
     def _list(self, arguments: list[bytes]) -> None:
         if arguments:
             number = self._listing.number(arguments[0])
-            self._ok(f"{number} {self._listing[number].octets}")
+            self._replies.ok(f"{number} {self._listing[number].octets}")
         else:
             self._list_all(lambda number, message: b"%d %d\r\n" % (number, message.octets))
 
     def _uidl(self, arguments: list[bytes]) -> None:
         if arguments:
             number = self._listing.number(arguments[0])
-            self._ok(f"{number} {self._listing[number].unique_id}")
+            self._replies.ok(f"{number} {self._listing[number].unique_id}")
         else:
             self._list_all(lambda number, message: b"%d %b\r\n" % (number, message.unique_id.encode("ascii")))
 
@@ -423,14 +407,14 @@ class Session:
     def _dele(self, arguments: list[bytes]) -> None:
         number = self._listing.number(arguments[0])
         self._listing.mark_deleted(number)
-        self._ok(f"message {number} marked deleted; QUIT removes it, RSET unmarks it")
+        self._replies.ok(f"message {number} marked deleted; QUIT removes it, RSET unmarks it")
 
     def _noop(self, _: list[bytes]) -> None:
-        self._ok("nothing done")
+        self._replies.ok("nothing done")
 
     def _rset(self, _: list[bytes]) -> None:
         self._listing.unmark_all()
-        self._ok(str(self._listing))
+        self._replies.ok(str(self._listing))
 
     _AUTHORIZATION: ClassVar[dict[bytes, Command]] = {
         b"USER": Command(_user_name, 1, 1, "USER needs one name, without spaces", "USER", numeric=False),
