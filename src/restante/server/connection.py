@@ -260,8 +260,15 @@ class Connection(asyncio.BufferedProtocol):
 
     async def _delay(self, until: float) -> None:
         """Wait until that time of the loop's clock, or until the peer has left."""
-        timer = self._loop.call_at(until, self._wake)
-        while self._loop.time() < until and not self._over():
+        due = False
+
+        def expire() -> None:
+            nonlocal due
+            due = True  # the loop's clock need not say so: uvloop's timers may come a little early
+            self._wake()
+
+        timer = self._loop.call_at(until, expire)
+        while not due and not self._over():
             await self._wait()
         timer.cancel()
 
