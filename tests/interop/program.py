@@ -1,0 +1,117 @@
+"""The real program in a process of its own, and programs that talk to it."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+TIMEOUT = 60.0
+"""Seconds after which a test gives up."""
+_READY = re.compile(r"pop3 on 127\.0\.0\.1:(\d+) ready\n")
+
+
+def needs(program: str, package: str) -> pytest.MarkDecorator:
+    """Skip a test where a program of Debian's is missing."""
+    return pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not here (apt install {package})")
+
+
+class Running:
+    """A server that is ready."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+        self.process = process
+        self.port = port
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.process.kill()
+        self.process.wait(TIMEOUT)
+
+    def memory(self, field: str = "VmHWM") -> int:
+        """Octets of memory that the process has (VmRSS) or has had at most (VmHWM)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        match = re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)
+        assert match is not None
+        return int(match[1]) * 1024
+
+
+@contextmanager
+def running(*arguments: str, log: IO[str] | int = subprocess.DEVNULL) -> Iterator[Running]:
+    """Start ``restante …`` and wait until it is ready; end it in the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "restante", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        match = _READY.fullmatch(line)
+        assert match is not None, line
+        yield Running(process, int(match[1]))
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(TIMEOUT)
+        process.kill()
+        process.wait(TIMEOUT)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def post_office(folder: Path, **limits: object) -> Path:
+    """Make a configuration with the account bob, password secret; returns its path."""
+    folder.mkdir(exist_ok=True)
+    (folder / "mail").mkdir(exist_ok=True)
+    (folder / "users").write_text("bob:{PLAIN}secret\nalice:{PLAIN}secret\n", encoding="ascii")
+    (folder / "users").chmod(0o600)
+    settings = "\n".join(f"{name} = {value}" for name, value in {"stop_grace": 0, **limits}.items())
+    path = folder / "restante.toml"
+    path.write_text(
+        f"""
+hostname = "mail.example.org"
+workers = 1
+[[listener]]
+protocol = "pop3"
+address = "127.0.0.1:0"
+[[auth]]
+kind = "passwd-file"
+path = "users"
+[store]
+kind = "maildir"
+path = "mail/{{user}}"
+[limits]
+{settings}
+""",
+        encoding="ascii",
+    )
+    return path
+
+
+def maildir(folder: Path, user: str, *messages: bytes) -> Path:
+    """Put messages into a user's Maildir as another program would."""
+    path = folder / "mail" / user
+    for part in ("tmp", "new", "cur"):
+        (path / part).mkdir(parents=True, exist_ok=True)
+    for number, octets in enumerate(messages, 1):
+        (path / "new" / f"{1_700_000_000 + number}.M{number}P1.host").write_bytes(octets)
+    return path
