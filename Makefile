@@ -32,8 +32,9 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench
 
-docs: $(VENV)/.dev
-	$(BIN)/python docs/check_links.py
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W --keep-going -q docs build/docs
+	@echo "build/docs/index.html"
 
 wheel: $(VENV)/.dev
 	$(BIN)/python -m hatchling build -t wheel
@@ -42,6 +43,7 @@ wheel: $(VENV)/.dev
 requirements:
 	pip-compile $(PIN) -o requirements.txt pyproject.toml
 	pip-compile $(PIN) --extra dev -o requirements-dev.txt pyproject.toml
+	pip-compile $(PIN) --extra docs -o requirements-docs.txt pyproject.toml
 PIN = -q -U --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	--strip-extras --allow-unsafe --build-deps-for editable
 
@@ -62,4 +64,8 @@ $(VENV)/.run: requirements.txt pyproject.toml | $(VENV)/.python
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	touch $@
+
+$(VENV)/.docs: requirements-docs.txt $(VENV)/.run
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-docs.txt
 	touch $@
