@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import re
+import socket
 import threading
 from collections.abc import Collection
 from pathlib import Path
@@ -494,3 +495,20 @@ def test_many_sessions_at_once(loop_factory: LoopFactory, tmp_path: Path) -> Non
                 assert user.encode() * 10_000 + b"\r\n.\r\n" in client.rest()
         assert [office.contents(user) for user in users] == [[]] * 40
         assert len(os.listdir(tmp_path)) == 40  # noqa: PTH208
+
+
+def test_options_of_a_connection(office: Office) -> None:
+    """P-022, P-042: accepted sockets have inherited them."""
+    with office.connect() as client:
+        client.line()
+
+        async def options() -> tuple[int, int, int]:
+            (connection,) = office.server.connections
+            sock = connection._transport.get_extra_info("socket")
+            return (
+                sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY),
+                sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+            )
+
+        assert office.call(options()) == (1, 1, 120)

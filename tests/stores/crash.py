@@ -15,7 +15,7 @@ from typing import Any
 
 from restante.stores.maildir import delivery, folder
 from restante.stores.maildir.delivery import Incoming
-from restante.stores.maildir.folder import Folder, Measured
+from restante.stores.maildir.folder import Folder, Memory
 
 MESSAGES = {
     "cur/1.a.host:2,S": b"one\n",
@@ -56,7 +56,7 @@ class DyingOs:
 def prepare(path: Path) -> Folder:
     """Make a Maildir with the messages above."""
     shutil.rmtree(path, ignore_errors=True)
-    maildir = Folder(str(path), Measured())
+    maildir = Folder(str(path), Memory())
     maildir.create()
     for name, octets in MESSAGES.items():
         (path / name).write_bytes(octets)
@@ -85,7 +85,7 @@ def create(path: Path, arm: Callable[[], None]) -> None:
     """What the first login of a user does."""
     shutil.rmtree(path)
     arm()
-    Folder(str(path), Measured()).create()
+    Folder(str(path), Memory()).create()
 
 
 def die_after(calls: int, path: Path, work: str) -> int:

@@ -9,8 +9,9 @@ import pytest
 
 from restante.auth import Principal
 from restante.errors import MaildropInUse, NoSuchMaildrop, PermanentFailure, TemporaryFailure, UpdateIncomplete
+from restante.maildrop import Message
 from restante.stores.maildir import MaildirStore, folder, names
-from restante.stores.maildir.folder import Folder, Measured
+from restante.stores.maildir.folder import Folder, Known, Memory
 from tests.stores.test_contract import BOB, contents, deliver, read
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
@@ -195,7 +196,7 @@ async def test_a_rename_during_the_scan_loses_nothing(
     real = Folder._list_once
     scans = []
 
-    def list_once(self: Folder) -> dict[str, str]:
+    def list_once(self: Folder) -> dict[str, tuple[str, int]]:
         found = real(self)
         scans.append(found)
         if len(scans) == 2:  # readdir missed it, as it may when a name changes under it
@@ -216,7 +217,7 @@ async def test_a_quiet_maildir_is_read_once(
     scans = []
     real = Folder._list_once
 
-    def list_once(self: Folder) -> dict[str, str]:
+    def list_once(self: Folder) -> dict[str, tuple[str, int]]:
         scans.append(self)
         return real(self)
 
@@ -240,14 +241,23 @@ async def test_a_message_is_measured_once(store: MaildirStore, maildir: Path, mo
     await maildrop.close()
 
 
-def test_remembered_sizes_are_bounded(tmp_path: Path) -> None:
-    measured = Measured(limit=2)
-    for number in range(5):
-        path = tmp_path / str(number)
-        path.write_bytes(b"x\n" * number)
-        with path.open("rb") as file:
-            assert measured.octets(file.fileno(), os.fstat(file.fileno())) == 3 * number
-    assert len(measured._octets) == 2
+def test_what_is_remembered_is_bounded() -> None:
+    """The maildrops that were opened longest ago are forgotten."""
+    memory = Memory(limit=5)
+    entry = Known(1, Message("id", 1), 1, (0, 0, ""))
+    for path in ("a", "b", "c", "b"):
+        memory.keep(path, {"1": entry, "2": entry})
+    assert [len(memory.of(path)) for path in ("a", "b", "c")] == [0, 2, 2]
+    memory.keep("d", {str(number): entry for number in range(9)})
+    assert [len(memory.of(path)) for path in ("b", "c", "d")] == [0, 0, 0]
+
+
+async def test_a_file_with_another_inode_is_another_file(store: MaildirStore, maildir: Path) -> None:
+    """P-081: somebody replaced a message under its name; the next session lists what is there."""
+    put(maildir, "cur/1.a.host:2,", b"one\n")
+    assert await contents(store) == [b"one\r\n"]
+    put(maildir, "tmp/x", b"another, longer\n").rename(maildir / "cur/1.a.host:2,")
+    assert await contents(store) == [b"another, longer\r\n"]
 
 
 # -- what is on disk --------------------------------------------------------------------------------
@@ -300,7 +310,7 @@ async def test_deleted_messages_rest_for_a_while(tmp_path: Path, maildir: Path, 
 
 def test_purge(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Deleted messages whose time is over go, with deliveries that never ended (M-004); others stay."""
-    maildrop = Folder(str(maildir), Measured())
+    maildrop = Folder(str(maildir), Memory())
     maildrop.create()
     os.close(maildrop.lock())
     put(maildir, "restante/deleted/1.a.host:2,")
@@ -463,7 +473,7 @@ async def test_the_lock_works_between_processes(store: MaildirStore, maildir: Pa
     ready, tell = os.pipe()
     child = os.fork()
     if child == 0:
-        Folder(str(maildir), Measured()).lock()
+        Folder(str(maildir), Memory()).lock()
         os.write(tell, b"x")
         os.read(os.pipe()[0], 1)  # waits for its end
         os._exit(1)

@@ -69,8 +69,8 @@ def name_problem(user: str) -> str:
         return "a user name is printable ASCII without spaces and colons"
     if len(user) > 200:
         return "a user name is at most 200 characters"
-    if user.startswith(".") or "/" in user:
-        return "a user name has no slash and does not begin with a dot"
+    if user.startswith((".", "#")) or "/" in user:
+        return "a user name has no slash and does not begin with a dot or #"
     return ""
 
 
@@ -105,7 +105,10 @@ class PasswdFile:
         known = stored is not None
         if stored is None:
             stored = self._decoy(accounts, user)
-        matches = await loop.run_in_executor(self._pool, stored.matches, credentials.password)
+        if stored.is_cheap:
+            matches = stored.matches(credentials.password)
+        else:
+            matches = await loop.run_in_executor(self._pool, stored.matches, credentials.password)
         if not known or not matches:
             raise AuthenticationFailed("unknown user" if not known else "wrong password")
         return Principal(user)
@@ -187,7 +190,7 @@ class PasswdFileEditor:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(path)
+        self._path = Path(path).resolve()  # a symbolic link stays one
 
     def add(self, user: str, password: bytes) -> None:
         """Add an account.
@@ -227,8 +230,11 @@ class PasswdFileEditor:
             LookupError: no such account.
             OSError: the file cannot be written.
         """
+        user = canonical_user(user)
         with self._locked() as lines:
-            del lines[self._index(lines, canonical_user(user))]
+            self._index(lines, user)
+            # All lines of that name: a second one is not used now, but would be when the first has gone.
+            lines[:] = [line for line in lines if self._find([line], user) is None]
 
     def _index(self, lines: list[str], user: str) -> int:
         index = self._find(lines, user)
@@ -238,7 +244,7 @@ class PasswdFileEditor:
 
     def _find(self, lines: list[str], user: str) -> int | None:
         for index, line in enumerate(lines):
-            if not line.startswith("#") and canonical_user(line.partition(":")[0].strip()) == user:
+            if line.strip() and not line.startswith("#") and canonical_user(line.partition(":")[0].strip()) == user:
                 return index
         return None
 

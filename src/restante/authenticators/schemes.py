@@ -5,7 +5,6 @@ let other threads run meanwhile.
 """
 
 import base64
-import binascii
 import ctypes
 import functools
 import hashlib
@@ -42,6 +41,11 @@ class Hash(NamedTuple):
         """Say whether this is the hash of `password`; the comparison takes constant time (P-289)."""
         return _SCHEMES[self.scheme].verify(self.data, password)
 
+    @property
+    def is_cheap(self) -> bool:
+        """Verifying costs less than handing the work to a thread."""
+        return self.scheme in _CHEAP
+
     def __repr__(self) -> str:
         return f"Hash({self.scheme}, <hidden>)"
 
@@ -76,15 +80,12 @@ def make(password: bytes) -> str:
 
 def _decoded(name: str, encoding: str, data: str) -> str:
     """Bring a hash in an explicit encoding into its scheme's usual form."""
+    if encoding not in ("HEX", "B64", "BASE64"):
+        raise SchemeError(f"unknown encoding {{{name}.{encoding}}}; known are .b64 and .hex")
     try:
-        if encoding == "HEX":
-            octets = bytes.fromhex(data)
-        elif encoding in ("B64", "BASE64"):
-            octets = base64.b64decode(data, validate=True)
-        else:
-            raise SchemeError(f"unknown encoding {{{name}.{encoding}}}; known are .b64 and .hex")
+        octets = bytes.fromhex(data) if encoding == "HEX" else base64.b64decode(data, validate=True)
         return base64.b64encode(octets).decode() if name in _DIGESTS else octets.decode()
-    except (ValueError, binascii.Error):
+    except ValueError:  # binascii.Error and UnicodeDecodeError are of that kind
         raise SchemeError(f"this is not a {{{name}.{encoding}}} hash") from None
 
 
@@ -156,6 +157,7 @@ def supported(stored: Hash) -> bool:
 _BASE64 = r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
 _ARGON2 = r"(?:\$v=\d+)?\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+"
 _DIGESTS = {"SSHA256": "sha256", "SSHA512": "sha512"}
+_CHEAP = {"PLAIN", "CLEARTEXT", *_DIGESTS}
 
 
 def _salted(name: str) -> _Scheme:

@@ -1,9 +1,8 @@
 """What several commands share."""
 
 import logging
-import logging.handlers
-import queue
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,20 +44,63 @@ def config_option(function: F) -> F:
     )(function)
 
 
+class _Batches(logging.Handler):
+    """Writes the log in a thread, what has come together since the last time at once.
+
+    A slow terminal must not stop the event loop, and a thread that is woken for each line would take turns with it.
+
+    Args:
+        target: formats and writes.
+    """
+
+    PERIOD = 0.1
+    """Seconds that a line may wait for others."""
+
+    def __init__(self, target: logging.Handler) -> None:
+        super().__init__()
+        self._target = target
+        self._records: list[logging.LogRecord] = []
+        self._some = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="restante-log", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record; it is formatted later, so its arguments must not change."""
+        self._records.append(record)
+        if not self._some.is_set():
+            self._some.set()
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._closing.set()
+        self._some.set()
+        self._thread.join()
+        super().close()
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._some.wait()
+            self._closing.wait(self.PERIOD)
+            self._some.clear()
+            records, self._records = self._records, []
+            for record in records:
+                self._target.handle(record)
+        for record in self._records:
+            self._target.handle(record)
+
+
 @contextmanager
 def logging_to_stderr(level: int = logging.INFO) -> Iterator[None]:
-    """Write the log to stderr, a line each, in a thread: a slow terminal must not stop the event loop."""
+    """Write the log to stderr, a line each."""
     stream = logging.StreamHandler(sys.stderr)
     stream.setFormatter(logging.Formatter(LOG_FORMAT))
-    lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
-    listener = logging.handlers.QueueListener(lines, stream)
+    handler = _Batches(stream)
     root = logging.getLogger()
     root.setLevel(level)
-    before = root.handlers
-    root.handlers = [logging.handlers.QueueHandler(lines)]
-    listener.start()
+    before, root.handlers = root.handlers, [handler]
     try:
         yield
     finally:
         root.handlers = before
-        listener.stop()
+        handler.close()

@@ -62,6 +62,5 @@ class Peer(NamedTuple):
         if not isinstance(peername, tuple):
             return cls("unix", loopback=True)
         host, port = str(peername[0]), int(peername[1])
-        address = ipaddress.ip_address(host.partition("%")[0])
-        mapped = getattr(address, "ipv4_mapped", None)
-        return cls(str(Address(host, port)), loopback=(mapped or address).is_loopback)
+        # On the path of every connection, so no parsing: the kernel writes addresses in one way only.
+        return cls(str(Address(host, port)), loopback=host.startswith(("127.", "::ffff:127.")) or host == "::1")

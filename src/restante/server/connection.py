@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import socket
 from typing import TYPE_CHECKING, cast
 
 from restante.errors import AuthenticationFailed, Condition, InternalError, TemporaryFailure
@@ -21,9 +20,6 @@ READ_AHEAD = 65536
 """Octets of unhandled input at which no more is read from the peer (P-277)."""
 WRITE_AHEAD = 65536
 """Octets the transport may hold before we wait for the peer."""
-
-# P-042: a peer that has vanished is noticed after about four minutes, long before the idle timer.
-_KEEPALIVE = (("TCP_KEEPIDLE", 120), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 4))
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -63,7 +59,6 @@ class Connection(asyncio.BufferedProtocol):
         """Greet the peer (P-023)."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=WRITE_AHEAD)
-        _set_options(transport.get_extra_info("socket"))
         self._peer = Peer.of(transport.get_extra_info("peername"))
         limits = self._service.limits
         passwords = self._cleartext_login == "always" or (self._cleartext_login == "loopback" and self._peer.loopback)
@@ -364,13 +359,3 @@ class Connection(asyncio.BufferedProtocol):
             self._loop.time() - self._started,
             self._session.end_reason,
         )
-
-
-def _set_options(sock: socket.socket) -> None:
-    if sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE:
-        if hasattr(socket, name):  # not on every system
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -17,6 +17,9 @@ BACKLOG = 1024
 """Connections the kernel keeps for us before they are accepted."""
 BUFFER = 65536
 
+# P-042: a peer that has vanished is noticed after about four minutes, long before the idle timer.
+_KEEPALIVE = (("TCP_KEEPIDLE", 120), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 4))
+
 
 class Listener(NamedTuple):
     """Where to listen and on what terms."""
@@ -48,7 +51,10 @@ def bind(listener: Listener, count: int = 1) -> list[Listening]:
     with _tcp_socket(listener.address, reuse_port=False) as probe:
         address = listener.address._replace(port=probe.getsockname()[1])
     listener = listener._replace(address=address)
-    return [Listening(listener, _listen(_tcp_socket(address, reuse_port=count > 1))) for _ in range(count)]
+    sockets = [_tcp_socket(address, reuse_port=count > 1) for _ in range(count)]
+    for sock in sockets:
+        _set_options(sock)
+    return [Listening(listener, _listen(sock)) for sock in sockets]
 
 
 def _tcp_socket(address: Address, *, reuse_port: bool) -> socket.socket:
@@ -64,6 +70,15 @@ def _tcp_socket(address: Address, *, reuse_port: bool) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _set_options(sock: socket.socket) -> None:
+    """Set what every connection is to have: accepted sockets inherit it."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # P-022
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE:
+        if hasattr(socket, name):  # not on every system
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _bind_unix(path: str) -> socket.socket:
@@ -133,6 +148,8 @@ class Server:
         """
         for server in self._servers:
             server.close()
+        for _ in range(5):  # what is accepted already takes a few turns of the loop to get into `connections`
+            await asyncio.sleep(0)
         await self._wait_until_empty(self.service.limits.stop_grace if grace is None else grace)
         async with asyncio.TaskGroup() as group:
             for connection in list(self.connections):

@@ -13,7 +13,7 @@ from restante.auth import Principal
 from restante.errors import NoSuchMaildrop, TemporaryFailure
 from restante.maildrop import Maildrop, MessageFile
 from restante.stores.maildir.delivery import Incoming
-from restante.stores.maildir.folder import Folder, Measured, Stored, condition
+from restante.stores.maildir.folder import Folder, Memory, Stored, condition
 from restante.stores.maildir.names import NameGenerator
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class MaildirStore:
         self._path = path
         self._undo = undo
         self._names = NameGenerator(hostname or socket.gethostname())
-        self._measured = Measured()
+        self._memory = Memory()
 
     async def open(self, principal: Principal) -> Maildrop:
         """See `MaildropStore.open`."""
@@ -76,7 +76,7 @@ class MaildirStore:
             value = parts[name]
             if not value or value.startswith(".") or "/" in value or "\0" in value:
                 raise NoSuchMaildrop(f"{user!r} gives no folder name for {{{name}}}")
-        return Folder(_PLACEHOLDER.sub(lambda match: parts[match[1]], self._path), self._measured)
+        return Folder(_PLACEHOLDER.sub(lambda match: parts[match[1]], self._path), self._memory)
 
     def _open(self, user: str) -> Maildrop:
         folder = self._existing(user)

@@ -12,6 +12,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from typing import BinaryIO, NamedTuple
 
 from restante.errors import Condition, MaildropInUse, PermanentFailure, TemporaryFailure, UpdateIncomplete
@@ -51,31 +52,43 @@ class Stored(NamedTuple):
     """Octets on disk, or `UNREADABLE`."""
 
 
-class Measured:
-    """Sizes of messages whose names do not tell them, remembered as long as the process lives.
+class Known(NamedTuple):
+    """What is known of a file; messages are immutable (M-007), so it holds as long as the name has this inode."""
+
+    inode: int
+    message: Message
+    size: int
+    arrival: tuple[int, int, str]
+    """Sorts messages (P-048)."""
+
+
+class Memory:
+    """What was found out about the files of Maildirs, as long as the process lives.
 
     Args:
-        limit: how many are kept.
+        limit: how many messages are remembered; the maildrops that were opened longest ago are forgotten first.
     """
 
     def __init__(self, limit: int = 200_000) -> None:
+        self.distrusted: set[tuple[str, str]] = set()
+        """Maildir and base name of messages whose sizes proved wrong: somebody rewrote the file."""
         self._limit = limit
-        self._octets: dict[tuple[int, int, int, int], int] = {}
+        self._messages = 0
+        self._maildrops: dict[str, dict[str, Known]] = {}
         self._lock = threading.Lock()
-        self.distrusted: set[str] = set()
-        """Base names whose sizes proved wrong: somebody rewrote the file."""
 
-    def octets(self, descriptor: int, status: os.stat_result) -> int:
-        """Return the octets RETR sends for an open file, reading it unless this very file was read before."""
-        key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        octets = self._octets.get(key)
-        if octets is None:
-            octets = wire_octets(iter(lambda: os.read(descriptor, PIECE), b""))
-            with self._lock:
-                if len(self._octets) >= self._limit:
-                    del self._octets[next(iter(self._octets))]
-                self._octets[key] = octets
-        return octets
+    def of(self, path: str) -> dict[str, Known]:
+        """Return what is known of a Maildir, by base name."""
+        return self._maildrops.get(path, {})
+
+    def keep(self, path: str, known: dict[str, Known]) -> None:
+        """Replace what is known of a Maildir."""
+        with self._lock:
+            self._messages += len(known) - len(self._maildrops.pop(path, {}))
+            self._maildrops[path] = known
+            while self._messages > self._limit:
+                oldest = next(iter(self._maildrops))
+                self._messages -= len(self._maildrops.pop(oldest))
 
 
 class Folder:
@@ -83,12 +96,12 @@ class Folder:
 
     Args:
         path: the folder that holds ``tmp``, ``new`` and ``cur``.
-        measured: sizes already known, shared by all folders of a store.
+        memory: what is known already, shared by all folders of a store.
     """
 
-    def __init__(self, path: str, measured: Measured) -> None:
+    def __init__(self, path: str, memory: Memory) -> None:
         self.path = path
-        self._measured = measured
+        self._memory = memory
 
     def join(self, *parts: str) -> str:
         """Return the path of something in this Maildir."""
@@ -140,16 +153,24 @@ class Folder:
         Raises:
             OSError: ``new`` or ``cur`` cannot be listed.  Never an empty listing for that reason.
         """
+        before = self._memory.of(self.path)
+        known: dict[str, Known] = {}
         found = []
-        for base, path in self._paths().items():
-            stored = self._measure(base, path)
-            if stored is not None:
-                found.append((names.arrival(base) or (stored[1], 0, base), stored[0]))
-        found.sort(key=lambda pair: pair[0])
+        for base, (path, inode) in self._paths().items():
+            entry = before.get(base)
+            if entry is None or entry.inode != inode:
+                entry = self._examine(base, path, inode)
+            if entry is None:
+                continue
+            if entry.size != UNREADABLE:
+                known[base] = entry
+            found.append((entry.arrival, Stored(entry.message, base, path, entry.size)))
+        self._memory.keep(self.path, known)
+        found.sort(key=itemgetter(0))
         return [stored for _, stored in found]
 
-    def _paths(self) -> dict[str, str]:
-        """Map base names to paths; a name that was renamed while we read is looked for again (M-006)."""
+    def _paths(self) -> dict[str, tuple[str, int]]:
+        """Map base names to paths and inodes; a name that was renamed while we read is looked for again (M-006)."""
         paths = self._list_once()
         if self._is_quiet():
             return paths
@@ -160,40 +181,37 @@ class Folder:
             again |= {base: third[base] for base in missing & third.keys()}
         return again
 
-    def _list_once(self) -> dict[str, str]:
+    def _list_once(self) -> dict[str, tuple[str, int]]:
         paths = {}
         for directory in ("new", "cur"):  # in this order: mail moves from new to cur
             with os.scandir(self.join(directory)) as entries:
                 for entry in entries:
                     if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
-                        paths[names.base_name(entry.name)] = f"{directory}/{entry.name}"
+                        paths[names.base_name(entry.name)] = f"{directory}/{entry.name}", entry.inode()
         return paths
 
     def _is_quiet(self) -> bool:
         changed = max(os.stat(self.join(directory)).st_mtime for directory in ("new", "cur"))
         return changed < time.time() - QUIET
 
-    def _measure(self, base: str, path: str) -> tuple[Stored, int] | None:
-        """Return the message and its time of delivery in seconds; None if it has gone meanwhile."""
+    def _examine(self, base: str, path: str, inode: int) -> Known | None:
+        """Find out what there is to know of a file; None if it has gone meanwhile."""
+        unique_id, arrival = names.unique_id(base), names.arrival(base)
         sizes = names.known_sizes(base)
-        if sizes is not None and base not in self._measured.distrusted:
-            return Stored(Message(names.unique_id(base), sizes[1]), base, path, sizes[0]), 0
+        if sizes is not None and arrival is not None and (self.path, base) not in self._memory.distrusted:
+            return Known(inode, Message(unique_id, sizes[1]), sizes[0], arrival)
         try:
-            descriptor = os.open(self.join(path), _READ_FLAGS)
-            try:
-                status = os.fstat(descriptor)
-                octets, size = self._measured.octets(descriptor, status), status.st_size
-            finally:
-                os.close(descriptor)
+            octets, status = _read_through(self.join(path))
+            size = status.st_size
         except FileNotFoundError:
             return None
         except OSError:
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 status = os.stat(self.join(path), follow_symlinks=False)
-                message = Message(names.unique_id(base), status.st_size)
-                return Stored(message, base, path, UNREADABLE), int(status.st_mtime)
-            return None
-        return Stored(Message(names.unique_id(base), octets), base, path, size), int(status.st_mtime)
+            except FileNotFoundError:
+                return None
+            octets, size = status.st_size, UNREADABLE
+        return Known(inode, Message(unique_id, octets), size, arrival or (int(status.st_mtime), 0, base))
 
     # -- reading ------------------------------------------------------------------------------------
 
@@ -207,16 +225,22 @@ class Folder:
         try:
             descriptor = os.open(self.join(stored.path), _READ_FLAGS)
         except FileNotFoundError:
-            path = self._paths().get(stored.base)
+            path = self._path_now(stored)
             if path is None:
                 raise TemporaryFailure(f"{self.join(stored.path)} has gone") from None
             descriptor = os.open(self.join(path), _READ_FLAGS)
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_size != stored.size:
             os.close(descriptor)
-            self._measured.distrusted.add(stored.base)  # the next session reads it anew
+            self._memory.distrusted.add((self.path, stored.base))  # the next session reads it anew
+            self._memory.of(self.path).pop(stored.base, None)
             raise TemporaryFailure(f"{self.join(stored.path)} has {status.st_size} octets, not {stored.size} as listed")
         return open(descriptor, "rb", buffering=0)
+
+    def _path_now(self, stored: Stored) -> str | None:
+        """Look for a message that has another name by now; None if it has gone (M-006)."""
+        found = self._paths().get(stored.base)
+        return found[0] if found else None
 
     # -- removing -----------------------------------------------------------------------------------
 
@@ -249,7 +273,7 @@ class Folder:
         try:
             self._remove_path(stored.path, keep)
         except FileNotFoundError:  # another program changed its flags, or removed it
-            path = self._paths().get(stored.base)
+            path = self._path_now(stored)
             if path is not None:
                 self._remove_path(path, keep)
 
@@ -305,14 +329,12 @@ class Folder:
         seen[base] = entry.path
         sizes = names.known_sizes(base)
         try:
-            with open(entry.path, "rb") as file:
-                stored = os.fstat(file.fileno()).st_size
-                wire = wire_octets(iter(lambda: file.read(PIECE), b""))
+            wire, status = _read_through(entry.path)
         except OSError as error:
             yield f"{entry.path}: cannot be read: {error.strerror}"
             return
-        if sizes is not None and sizes != (stored, wire):
-            yield f"{entry.path}: holds S={stored}, W={wire} octets; its name says otherwise, somebody rewrote it"
+        if sizes is not None and sizes != (status.st_size, wire):
+            yield f"{entry.path}: was rewritten: it holds S={status.st_size}, W={wire}, and its name says otherwise"
 
     def _files(self, directory: str) -> Iterator[tuple[str, os.stat_result]]:
         with os.scandir(self.join(directory)) as entries:
@@ -331,6 +353,19 @@ def sync_directory(path: str) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_through(path: str) -> tuple[int, os.stat_result]:
+    """Read a message; returns the octets RETR sends, and what the system knows of the file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    descriptor = os.open(path, _READ_FLAGS)
+    try:
+        return wire_octets(iter(lambda: os.read(descriptor, PIECE), b"")), os.fstat(descriptor)
     finally:
         os.close(descriptor)
 

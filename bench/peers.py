@@ -1,0 +1,168 @@
+"""The servers that are measured, each started on a free loopback port with the same mail and the same account."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+USER = b"bob"
+PASSWORD = b"secret"
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+class Peer(NamedTuple):
+    """A server under measurement."""
+
+    name: str
+    port: int
+    process: int
+    """Id of the process whose tree does the work."""
+
+    def cpu(self) -> float:
+        """Seconds of CPU that the whole process tree has used, children that have ended included."""
+        parents = {}
+        used = {}
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            with suppress(OSError):
+                fields = (entry / "stat").read_text(encoding="ascii").rpartition(")")[2].split()
+                parents[int(entry.name)] = int(fields[1])
+                used[int(entry.name)] = sum(int(field) for field in fields[11:15]) / _TICK
+        tree = {self.process}
+        while found := {child for child, parent in parents.items() if parent in tree and child not in tree}:
+            tree |= found
+        return sum(used.get(process, 0.0) for process in tree)
+
+
+@contextmanager
+def restante(folder: Path, workers: int) -> Iterator[Peer]:
+    """This project, as `restante serve` runs it: durable, undo on, log on."""
+    configuration = folder / "restante.toml"
+    configuration.write_text(
+        f"""
+hostname = "localhost"
+workers = {workers}
+[[listener]]
+protocol = "pop3"
+address = "127.0.0.1:0"
+[[auth]]
+kind = "passwd-file"
+path = "users"
+[store]
+kind = "maildir"
+path = "mail-restante/{{user}}"
+[limits]
+stop_grace = 0
+""",
+        encoding="ascii",
+    )
+    (folder / "users").write_bytes(USER + b":{PLAIN}" + PASSWORD + b"\n")
+    (folder / "users").chmod(0o600)
+    command = [sys.executable, "-m", "restante", "serve", "-c", str(configuration)]
+    with (folder / "restante.log").open("w") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    assert process.stdout is not None
+    try:
+        match = re.search(r":(\d+) ready", process.stdout.readline())
+        assert match is not None, (folder / "restante.log").read_text(encoding="utf-8")
+        yield Peer("Restante", int(match[1]), process.pid)
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()
+
+
+_DOVECOT = """
+base_dir = {folder}/dovecot
+state_dir = {folder}/dovecot
+log_path = /dev/null
+protocols = pop3
+ssl = no
+listen = 127.0.0.1
+disable_plaintext_auth = no
+default_internal_user = {user}
+default_login_user = {user}
+default_internal_group = {group}
+mail_location = maildir:{folder}/mail-dovecot/%u
+mail_fsync = never
+first_valid_uid = 0
+first_valid_gid = 0
+auth_cache_size = 1M
+default_vsz_limit = 1G
+passdb {{
+  driver = passwd-file
+  args = {folder}/users
+}}
+userdb {{
+  driver = static
+  args = uid={uid} gid={gid} home={folder}/mail-dovecot/%u
+}}
+service pop3-login {{
+  # The high-performance mode of its manual: one process serves many connections.
+  service_count = 0
+  process_min_avail = {workers}
+  chroot =
+  inet_listener pop3 {{
+    port = {port}
+  }}
+}}
+service pop3 {{
+  # A process is used again for the next session.
+  service_count = 1000
+  process_min_avail = {workers}
+}}
+service anvil {{
+  chroot =
+}}
+"""
+
+
+@contextmanager
+def dovecot(folder: Path, workers: int) -> Iterator[Peer]:
+    """Dovecot tuned as its manual says for speed, without fsync."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    configuration = folder / "dovecot.conf"
+    names = {"user": "nobody", "group": "nogroup", "uid": 65534, "gid": 65534}
+    configuration.write_text(_DOVECOT.format(folder=folder, port=port, workers=workers, **names), encoding="ascii")
+    for path in (folder / "mail-dovecot", *(folder / "mail-dovecot").rglob("*")):
+        os.chown(path, 65534, 65534)
+    process = subprocess.Popen([_dovecot_program(), "-F", "-c", str(configuration)], start_new_session=True)
+    try:
+        _wait_for_greeting(port)
+        yield Peer("Dovecot", port, process.pid)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def _dovecot_program() -> str:
+    return shutil.which("dovecot") or "/usr/sbin/dovecot"
+
+
+def dovecot_missing() -> str:
+    """Say why Dovecot cannot be measured; empty when it can."""
+    if not Path(_dovecot_program()).exists():
+        return "dovecot is not installed (apt install dovecot-core dovecot-pop3d)"
+    if os.geteuid() != 0:
+        return "starting Dovecot needs root"
+    return ""
+
+
+def _wait_for_greeting(port: int) -> None:
+    for _ in range(200):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as peer:
+            if peer.recv(3) == b"+OK":
+                return
+        time.sleep(0.05)
+    raise RuntimeError("dovecot does not answer; is its configuration refused?")
