@@ -9,6 +9,11 @@ file names and system messages.
 from typing import ClassVar
 
 
+def one_line(text: str) -> str:
+    """Return a text with everything escaped that would begin another line, or command a terminal (P-296)."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
 class Condition(Exception):
     """Something that is answered with a negative reply; the exception's arguments go to the log only."""
 

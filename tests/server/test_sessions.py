@@ -228,8 +228,11 @@ def test_unix_socket(loop_factory: LoopFactory, tmp_path: Path) -> None:
     for _ in range(2):
         with Office(loop_factory, listener=listener) as office, office.connect() as client:
             assert client.login() == b"+OK 0 messages (0 octets)\r\n"
-    with Office(loop_factory, listener=listener), pytest.raises(OSError, match="in use"):
-        Office(loop_factory, listener=listener)
+    with Office(loop_factory, listener=listener) as office:
+        with pytest.raises(OSError, match="in use"):
+            Office(loop_factory, listener=listener)
+        with office.connect() as client:  # comes after the connection that asked whether anybody is there
+            assert client.line().startswith(b"+OK ")
 
 
 # -- stores and authenticators that misbehave -------------------------------------------------------

@@ -1,12 +1,14 @@
 """The command line: one file for each command, imported only when it is called."""
 
 import importlib
+import logging
 import sys
 
 import click
 
 from restante import __version__
 from restante.cli.options import CommandFailed, Settings, config_option
+from restante.errors import one_line
 
 COMMANDS = ("demo", "init", "serve", "check", "user")
 
@@ -35,11 +37,15 @@ def restante() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage; an error is one line on stderr."""
+    logging.getLogger("restante").addHandler(logging.NullHandler())  # commands that log say so
     try:
         status = restante.main(arguments, prog_name="restante", standalone_mode=False, obj=Settings())
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(2)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "restante"
-        _fail(f"{command}: {error.format_message()} (restante --help tells more)".replace("\n", " "), 2)
+        _fail(f"{command}: {error.format_message()} (restante --help tells more)", 2)
     except (CommandFailed, click.ClickException) as error:
         _fail(f"restante: {error}", 1)
     except (click.Abort, KeyboardInterrupt):
@@ -51,5 +57,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _fail(text: str, status: int) -> None:
-    click.echo(text, err=True)
+    click.echo(one_line(text), err=True)
     sys.exit(status)

@@ -7,7 +7,7 @@ import click
 
 from restante.cli.options import CommandFailed, Settings, config_option
 from restante.config import Configuration, ConfigurationError, PasswdFile, find
-from restante.errors import Condition
+from restante.errors import Condition, one_line
 from restante.maildrop import Inspectable
 
 
@@ -24,7 +24,7 @@ def command(ctx: click.Context) -> int:
     problems = users = 0
     for problem in _problems(configuration):
         problems += 1
-        click.echo(problem, err=True)
+        click.echo(one_line(problem), err=True)
     users = sum(len(users) for users in _users(configuration))
     if problems:
         raise CommandFailed(f"{path}: {problems} problems")

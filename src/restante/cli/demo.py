@@ -11,8 +11,10 @@ from typing import NoReturn
 import click
 
 from restante.cli.init import make_post_office
+from restante.cli.options import CommandFailed, config_option
 from restante.cli.serve import run
 from restante.config import Configuration, PasswdFileEditor
+from restante.errors import Condition
 from restante.maildrop import MaildropStore
 
 USER = "student"
@@ -58,21 +60,32 @@ The other messages explain the rest.  Ctrl-C ends this; nothing remains.
 
 @click.command("demo", epilog="Example: restante demo --port 1110")
 @click.option("--port", default=1110, show_default=True, type=click.IntRange(1, 65535), help="Port for POP3.")
+@config_option
 def command(port: int) -> int:
     """Run a throwaway post office on this machine; account student, password hessovs!"""
     # Until the server takes the signal over, it must end us in a way that removes the folder.
     signal.signal(signal.SIGTERM, _stop)
     with tempfile.TemporaryDirectory(prefix="restante-demo-") as name:
-        folder = Path(name)
+        configuration, count = _open_post_office(Path(name), port)
+        welcome = _NEXT.format(user=USER, password=PASSWORD.decode(), port=port, count=count)
+        status = run(configuration, Path(name) / "restante.toml", welcome)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # only the removal of the folder is left
+        return status
+
+
+def _open_post_office(folder: Path, port: int) -> tuple[Configuration, int]:
+    """Fill the folder; returns its configuration and the number of messages.
+
+    Raises:
+        CommandFailed: there is no room for it.
+    """
+    try:
         make_post_office(folder, _CONFIGURATION.format(port=port))
         PasswdFileEditor(folder / "users").add(USER, PASSWORD)
         configuration = Configuration(folder / "restante.toml")
-        count = asyncio.run(_fill(configuration.store))
-        return run(
-            configuration,
-            folder / "restante.toml",
-            welcome=_NEXT.format(user=USER, password=PASSWORD.decode(), port=port, count=count),
-        )
+        return configuration, asyncio.run(_fill(configuration.store))
+    except (OSError, Condition) as error:
+        raise CommandFailed(f"the post office cannot be made in {folder}: {error}") from None
 
 
 def _stop(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from restante.cli.options import CommandFailed
+from restante.cli.options import CommandFailed, config_option
 
 _CONFIGURATION = """\
 # Restante: a post office for POP3.  `restante check` says what is wrong with this file.
@@ -45,6 +45,7 @@ _USERS = "# user:{SCHEME}hash, a line each; `restante user add NAME` adds one\n"
 
 @click.command("init", epilog="Example: restante init /srv/post")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@config_option
 def command(folder: Path) -> None:
     """Make a post office: DIR with restante.toml, users and mail/."""
     try:

@@ -41,16 +41,19 @@ def run(configuration: Configuration, path: Path, welcome: str = "") -> int:
     """
     slots = open_slots(configuration.listeners, configuration.workers)
     reload = _Reload(configuration, path)
-    for listening in slots[0]:
-        click.echo(f"pop3 on {listening.listener.address} ready")
-    if welcome:
-        click.echo(f"\n{welcome}")
+
+    def ready() -> None:
+        for listening in slots[0]:
+            click.echo(f"pop3 on {listening.listener.address} ready")
+        if welcome:
+            click.echo(f"\n{welcome}")
+
     if len(slots) == 1:
         with logging_to_stderr():
-            supervisor.serve(configuration.service(), slots[0], reload)
+            supervisor.serve(configuration.service(), slots[0], reload, ready)
         return 0
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
-    return supervisor.supervise(configuration.service(), slots, reload, logging_to_stderr)
+    return supervisor.supervise(configuration.service(), slots, reload, ready, logging_to_stderr)
 
 
 def open_slots(listeners: Sequence[Listener], workers: int) -> list[list[Listening]]:

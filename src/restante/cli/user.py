@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from restante.auth import canonical_user
 from restante.cli.options import CommandFailed, Settings, config_option
 from restante.config import Configuration, ConfigurationError, PasswdFile, PasswdFileEditor, find
 from restante.errors import TemporaryFailure
@@ -40,12 +41,15 @@ def _read_password(from_stdin: bool) -> bytes:
     """Ask for a new password, or take the first line of standard input.
 
     Raises:
-        CommandFailed: it is empty, or POP3 cannot carry it.
+        CommandFailed: there is none, or POP3 cannot carry it.
     """
     if from_stdin:
         password = sys.stdin.buffer.readline().rstrip(b"\r\n")
+    elif sys.stdin.isatty():
+        typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+        password = typed.encode("utf-8", "surrogateescape")
     else:
-        password = str(click.prompt("Password", hide_input=True, confirmation_prompt=True)).encode()
+        raise CommandFailed("there is no terminal to ask for a password at; use --password-stdin")
     if not password:
         raise CommandFailed("the password is empty")
     if not password.isascii() or not password.decode().isprintable():
@@ -106,7 +110,8 @@ def list_accounts(ctx: click.Context, name: str | None) -> None:
         users = PasswdFile(_passwd_file(ctx)).users()
     except TemporaryFailure as error:
         raise CommandFailed(str(error)) from None
-    if name is not None and name not in users:
+    wanted = None if name is None else canonical_user(name)
+    if wanted is not None and wanted not in users:
         raise CommandFailed(f"there is no account {name}")
-    for user in sorted(users) if name is None else [name]:
+    for user in sorted(users) if wanted is None else [wanted]:
         click.echo(user)

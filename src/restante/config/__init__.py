@@ -155,13 +155,13 @@ class Configuration:
             made: Authenticator = self._plugin(place, kind, data)
             return made
         settings = self._source.convert(place, data, PasswdFileSettings)
-        path = self._folder / settings.path
+        path = self._path((*place, "path"), settings.path)
         self.passwd_files.append(path)
         return PasswdFile(path, settings.threads)
 
-    def _store(self, data: dict[str, Any]) -> MaildropStore:
+    def _store(self, data: dict[str, Any] | None) -> MaildropStore:
         place: Place = ("store",)
-        if not data:
+        if data is None:
             raise self._source.error((), "no [store] says where the mail is")
         kind = self._kind(place, data, ["maildir", "memory"])
         if kind == "maildir":
@@ -184,7 +184,13 @@ class Configuration:
             undo = seconds(settings.undo)
         except ValueError as error:
             raise self._source.error(("store", "undo"), f"undo: {error}") from None
-        return MaildirStore(str(self._folder / settings.path), undo, self.hostname)
+        return MaildirStore(str(self._path(("store", "path"), settings.path)), undo, self.hostname)
+
+    def _path(self, place: Place, path: str) -> Path:
+        """Return a path of the file, which may be relative to it."""
+        if not path or "\0" in path:
+            raise self._source.error(place, "path: a path is not empty and holds no NUL")
+        return self._folder / path
 
     def _kind(self, place: Place, data: dict[str, Any], known: list[str]) -> str:
         kind = data.get("kind")
@@ -201,5 +207,5 @@ class Configuration:
         try:
             factory: Callable[..., Any] = getattr(importlib.import_module(module), name)
             return factory(**arguments)
-        except (ImportError, AttributeError, TypeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001  (whatever it is, its table is the place to look)
             raise self._source.error((*place, "kind"), f'kind: "{kind}" cannot be made: {error}') from None

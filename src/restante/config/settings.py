@@ -19,7 +19,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     listener: list[dict[str, Any]] = []
     tls: dict[str, Any] | None = None
     auth: list[dict[str, Any]] = []
-    store: dict[str, Any] = {}
+    store: dict[str, Any] | None = None
     limits: dict[str, Any] = {}
 
 

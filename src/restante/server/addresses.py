@@ -4,7 +4,7 @@ import ipaddress
 import re
 from typing import NamedTuple
 
-_PORT = re.compile(r"\d{1,5}")
+_PORT = re.compile(r"[0-9]{1,5}")
 
 
 class Address(NamedTuple):
@@ -26,6 +26,8 @@ class Address(NamedTuple):
         Raises:
             ValueError: it is none of these.
         """
+        if "\0" in text:
+            raise ValueError("an address holds no NUL")
         if text.startswith("unix:"):
             if len(text) <= len("unix:"):
                 raise ValueError("a UNIX socket needs a path: unix:/path")

@@ -16,6 +16,7 @@ from restante.server.service import Service
 
 log = logging.getLogger("restante.server")
 
+SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 QUICK_DEATH = 1.0
 """Seconds: a worker that lived shorter than this is not replaced at once."""
 MAX_QUICK_DEATHS = 5
@@ -25,20 +26,29 @@ Reload = Callable[[], Service | None]
 """Reads the configuration again; None when it is faulty, which has been logged then."""
 
 
-def serve(service: Service, listening: Sequence[Listening], reload: Reload, parent: int = -1) -> None:
+def serve(
+    service: Service,
+    listening: Sequence[Listening],
+    reload: Reload,
+    ready: Callable[[], None],
+    parent: int = -1,
+) -> None:
     """Serve in this process until SIGTERM or SIGINT; a second one ends all sessions at once.
 
     Args:
         service: what to offer.
         listening: open sockets.
         reload: called on SIGHUP; sessions that begin later get what it returns.
+        ready: called when connections are accepted and signals are heeded.
         parent: descriptor that reads end of file when the parent process is gone; -1 for none.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(service, listening, reload, parent))
+        runner.run(_serve(service, listening, reload, ready, parent))
 
 
-async def _serve(service: Service, listening: Sequence[Listening], reload: Reload, parent: int) -> None:
+async def _serve(
+    service: Service, listening: Sequence[Listening], reload: Reload, ready: Callable[[], None], parent: int
+) -> None:
     loop = asyncio.get_running_loop()
     server = Server(service)
     asked_to_stop = asyncio.Event()
@@ -54,9 +64,11 @@ async def _serve(service: Service, listening: Sequence[Listening], reload: Reloa
     # Ctrl-C reaches the whole process group; a worker leaves it to its parent.
     loop.add_signal_handler(signal.SIGINT, stop if parent < 0 else lambda: None)
     loop.add_signal_handler(signal.SIGHUP, reread)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # a worker was forked with them held back
     if parent >= 0:
         loop.add_reader(parent, asked_to_stop.set)
     await server.start(listening)
+    ready()
     await asked_to_stop.wait()
     if parent >= 0:
         loop.remove_reader(parent)
@@ -73,6 +85,7 @@ def supervise(
     service: Service,
     slots: Sequence[Sequence[Listening]],
     reload: Reload,
+    ready: Callable[[], None],
     around: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> int:
     """Serve in one worker process for each element of `slots`, until SIGTERM or SIGINT.
@@ -83,16 +96,16 @@ def supervise(
         service: what to offer.
         slots: the open sockets of each worker.
         reload: called on SIGHUP, here and in each worker.
+        ready: called when connections are taken and signals are heeded.
         around: entered in each worker; for what must begin after the fork.
 
     Returns:
         The exit status: 0 after a stop that was asked for, 1 when workers keep dying.
     """
-    signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     gc.collect()
     gc.freeze()  # what is here now stays shared between the workers
-    return _Supervisor(service, slots, reload, around).run(signals)
+    return _Supervisor(service, slots, reload, around).run(ready)
 
 
 class _Supervisor:
@@ -112,19 +125,19 @@ class _Supervisor:
         self._quick_deaths = 0
         self._stopping = False
 
-    def run(self, signals: set[signal.Signals]) -> int:
+    def run(self, ready: Callable[[], None]) -> int:
         for slot in range(len(self._slots)):
             self._start(slot)
+        ready()
         while self._workers:
-            number = signal.sigwait(signals)
+            number = signal.sigwait(SIGNALS)
             if number == signal.SIGCHLD:
                 self._reap()
             elif number == signal.SIGHUP:
                 self._service = self._reload() or self._service
                 self._tell(signal.SIGHUP)
             else:
-                self._stopping = True
-                self._tell(signal.SIGTERM)
+                self._stop()
         return 1 if self._quick_deaths >= MAX_QUICK_DEATHS else 0
 
     def _start(self, slot: int) -> None:
@@ -133,9 +146,8 @@ class _Supervisor:
             status = 1
             try:
                 os.close(self._held)
-                signal.pthread_sigmask(signal.SIG_SETMASK, ())
                 with self._around():
-                    serve(self._service, self._slots[slot], self._reload, parent=self._alive)
+                    serve(self._service, self._slots[slot], self._reload, lambda: None, parent=self._alive)
                 status = 0
             except BaseException:  # nothing of the parent's may run in the child
                 log.exception("worker failed")
@@ -156,12 +168,19 @@ class _Supervisor:
             quick = time.monotonic() - started < QUICK_DEATH
             self._quick_deaths = self._quick_deaths + 1 if quick else 0
             log.error("worker %d ended with status %d", process, os.waitstatus_to_exitcode(status))
-            if self._quick_deaths >= MAX_QUICK_DEATHS:
+            if self._quick_deaths < MAX_QUICK_DEATHS:
+                self._start(slot)
+            else:
                 log.error("workers keep dying; giving up")
-                self._stopping = True
-                self._tell(signal.SIGTERM)
-                return
-            self._start(slot)
+                self._stop()
+
+    def _stop(self) -> None:
+        """End the workers; nobody shall wait in a queue that no one serves any more."""
+        self._stopping = True
+        for listening in self._slots:
+            for _, sock in listening:
+                sock.close()
+        self._tell(signal.SIGTERM)
 
     def _tell(self, number: signal.Signals) -> None:
         for process in self._workers:

@@ -62,7 +62,7 @@ class MaildirStore:
             NoSuchMaildrop, TemporaryFailure, PermanentFailure: it cannot be looked at.
         """
         folder = self.folder(user)
-        return await _in_thread(lambda: list(folder.problems()) if os.path.isdir(folder.path) else [])
+        return await _in_thread(self._problems, folder)
 
     def folder(self, user: str) -> Folder:
         """Return the Maildir of a user, which need not exist.
@@ -88,13 +88,20 @@ class MaildirStore:
             raise
         return _MaildirMaildrop(folder, stored, lock, self._undo)
 
+    def _problems(self, folder: Folder) -> list[str]:
+        self._check_mounted()
+        return list(folder.problems()) if os.path.lexists(folder.path) else []
+
     def _existing(self, user: str) -> Folder:
         folder = self.folder(user)
+        self._check_mounted()
+        folder.create()
+        return folder
+
+    def _check_mounted(self) -> None:
         base = os.path.dirname(_PLACEHOLDER.split(self._path)[0]) or "."
         if not os.path.isdir(base):
             raise TemporaryFailure(f"{base}: the folder of all maildrops is missing; is it mounted?")
-        folder.create()
-        return folder
 
     def _begin_delivery(self, user: str) -> Incoming:
         return Incoming(self._existing(user), self._names.next())

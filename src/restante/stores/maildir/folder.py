@@ -305,6 +305,9 @@ class Folder:
 
     def problems(self) -> Iterator[str]:
         """Say what is wrong with this Maildir, a line each, path first; changes nothing and takes no lock."""
+        if not os.path.isdir(self.path):
+            yield f"{self.path}: a Maildir is a folder"
+            return
         for directory in ("tmp", "new", "cur"):
             if not os.path.isdir(self.join(directory)):
                 yield f"{self.join(directory)}: this folder of a Maildir is missing"
