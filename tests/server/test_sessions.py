@@ -515,3 +515,21 @@ def test_options_of_a_connection(office: Office) -> None:
             )
 
         assert office.call(options()) == (1, 1, 120)
+
+
+def test_what_was_asked_for_arrives_though_more_came_after_quit(loop_factory: LoopFactory, tmp_path: Path) -> None:
+    """P-131, P-137: a slow reader gets all replies up to QUIT's, even when it sent a line too much."""
+    limits = Limits(failure_delay=0, linger=0.01)
+    with Office(loop_factory, MaildirStore(f"{tmp_path}/{{user}}"), limits=limits) as office:
+        office.deliver(BIG)
+        with office.connect(receive_buffer=4096) as client:
+            client.login()
+            client.send(b"RETR 1\r\nQUIT\r\n\r\n")
+            received = client.file.read(len(BIG))
+
+            async def turn() -> None:
+                await asyncio.sleep(0)
+
+            for _ in range(100):  # time for a server that would lose patience
+                office.call(turn())
+            assert (received + client.rest()).endswith(b"\r\n.\r\n+OK 0 messages deleted, 1 left\r\n")

@@ -27,9 +27,13 @@ def command(ctx: click.Context) -> int:
         click.echo(one_line(problem), err=True)
     users = sum(len(users) for users in _users(configuration))
     if problems:
-        raise CommandFailed(f"{path}: {problems} problems")
-    click.echo(f"{path}: all is well; {users} accounts")
+        raise CommandFailed(f"{path}: {_count(problems, 'problem')}")
+    click.echo(f"{path}: all is well; {_count(users, 'account')}")
     return 0
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _users(configuration: Configuration) -> Iterator[list[str]]:

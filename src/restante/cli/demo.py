@@ -63,13 +63,15 @@ The other messages explain the rest.  Ctrl-C ends this; nothing remains.
 @config_option
 def command(port: int) -> int:
     """Run a throwaway post office on this machine; account student, password hessovs!"""
-    # Until the server takes the signal over, it must end us in a way that removes the folder.
-    signal.signal(signal.SIGTERM, _stop)
+    # Until the server takes the signals over, they must end us in a way that removes the folder.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
     with tempfile.TemporaryDirectory(prefix="restante-demo-") as name:
         configuration, count = _open_post_office(Path(name), port)
         welcome = _NEXT.format(user=USER, password=PASSWORD.decode(), port=port, count=count)
-        status = run(configuration, Path(name) / "restante.toml", welcome)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # only the removal of the folder is left
+        status = run(configuration, None, welcome)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # only the removal of the folder is left
         return status
 
 

@@ -1,5 +1,6 @@
 """What several commands share."""
 
+import collections
 import logging
 import sys
 import threading
@@ -59,7 +60,7 @@ class _Batches(logging.Handler):
     def __init__(self, target: logging.Handler) -> None:
         super().__init__()
         self._target = target
-        self._records: list[logging.LogRecord] = []
+        self._records: collections.deque[logging.LogRecord] = collections.deque()
         self._some = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="restante-log", daemon=True)
@@ -68,8 +69,7 @@ class _Batches(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record; it is formatted later, so its arguments must not change."""
         self._records.append(record)
-        if not self._some.is_set():
-            self._some.set()
+        self._some.set()
 
     def close(self) -> None:
         """Write what is left."""
@@ -83,11 +83,12 @@ class _Batches(logging.Handler):
             self._some.wait()
             self._closing.wait(self.PERIOD)
             self._some.clear()
-            records, self._records = self._records, []
-            for record in records:
-                self._target.handle(record)
-        for record in self._records:
-            self._target.handle(record)
+            self._write()
+        self._write()
+
+    def _write(self) -> None:
+        while self._records:
+            self._target.handle(self._records.popleft())
 
 
 @contextmanager

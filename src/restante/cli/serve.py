@@ -25,22 +25,21 @@ def command(ctx: click.Context) -> int:
         configuration = Configuration(path)
     except ConfigurationError as error:
         raise CommandFailed(str(error)) from None
-    return run(configuration, path)
+    return run(configuration, _Reload(configuration, path))
 
 
-def run(configuration: Configuration, path: Path, welcome: str = "") -> int:
+def run(configuration: Configuration, reload: supervisor.Reload | None, welcome: str = "") -> int:
     """Serve until told to stop; returns the exit status.
 
     Args:
         configuration: what to serve.
-        path: where it was read, for reading it again.
+        reload: called on SIGHUP; None ends the server then.
         welcome: shown once the addresses are open.
 
     Raises:
         CommandFailed: an address cannot be used.
     """
     slots = open_slots(configuration.listeners, configuration.workers)
-    reload = _Reload(configuration, path)
 
     def ready() -> None:
         for listening in slots[0]:
@@ -48,7 +47,7 @@ def run(configuration: Configuration, path: Path, welcome: str = "") -> int:
         if welcome:
             click.echo(f"\n{welcome}")
 
-    if len(slots) == 1:
+    if len(slots) == 1 or reload is None:
         with logging_to_stderr():
             supervisor.serve(configuration.service(), slots[0], reload, ready)
         return 0

@@ -46,8 +46,7 @@ def _read_password(from_stdin: bool) -> bytes:
     if from_stdin:
         password = sys.stdin.buffer.readline().rstrip(b"\r\n")
     elif sys.stdin.isatty():
-        typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
-        password = typed.encode("utf-8", "surrogateescape")
+        password = _prompt()
     else:
         raise CommandFailed("there is no terminal to ask for a password at; use --password-stdin")
     if not password:
@@ -55,6 +54,14 @@ def _read_password(from_stdin: bool) -> bytes:
     if not password.isascii() or not password.decode().isprintable():
         raise CommandFailed("a password is printable ASCII: this version of the server takes no other")
     return password
+
+
+def _prompt() -> bytes:
+    try:
+        typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+        return typed.encode()
+    except UnicodeError:
+        raise CommandFailed("the password typed is not UTF-8, let alone ASCII") from None
 
 
 def _edit(change: Callable[..., None], *arguments: Any) -> None:

@@ -93,7 +93,7 @@ class Configuration:
         if not self.authenticators:
             raise self._source.error((), "no [[auth]] says who may log in")
         self.store: MaildropStore
-        if previous is not None and previous.settings.store == settings.store:
+        if previous is not None and (previous.settings.store, previous.hostname) == (settings.store, self.hostname):
             self.store = previous.store
         else:
             self.store = self._store(settings.store)

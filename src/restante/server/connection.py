@@ -335,7 +335,14 @@ class Connection(asyncio.BufferedProtocol):
         # The peer may still be sending.  Closing now would make its system throw away our last reply (RST).
         self._transport.write_eof()
         self._transport.resume_reading()
-        self._loop.call_later(self._service.limits.linger, self._transport.abort)
+        self._loop.call_later(self._service.limits.linger, self._end_linger)
+
+    def _end_linger(self) -> None:
+        """Close for good, unless the peer is still reading what it asked for: then the idle timer decides."""
+        if self._transport.get_write_buffer_size():
+            self._loop.call_later(self._service.limits.linger, self._end_linger)
+        else:
+            self._transport.abort()
 
     @property
     def _lingering(self) -> bool:

@@ -23,13 +23,13 @@ MAX_QUICK_DEATHS = 5
 """After so many of them in a row the server gives up."""
 
 Reload = Callable[[], Service | None]
-"""Reads the configuration again; None when it is faulty, which has been logged then."""
+"""Called on SIGHUP: reads the configuration again; returns None when it is faulty, which has been logged then."""
 
 
 def serve(
     service: Service,
     listening: Sequence[Listening],
-    reload: Reload,
+    reload: Reload | None,
     ready: Callable[[], None],
     parent: int = -1,
 ) -> None:
@@ -38,7 +38,7 @@ def serve(
     Args:
         service: what to offer.
         listening: open sockets.
-        reload: called on SIGHUP; sessions that begin later get what it returns.
+        reload: sessions that begin after a SIGHUP get what it returns; None: SIGHUP is like SIGTERM.
         ready: called when connections are accepted and signals are heeded.
         parent: descriptor that reads end of file when the parent process is gone; -1 for none.
     """
@@ -47,7 +47,7 @@ def serve(
 
 
 async def _serve(
-    service: Service, listening: Sequence[Listening], reload: Reload, ready: Callable[[], None], parent: int
+    service: Service, listening: Sequence[Listening], reload: Reload | None, ready: Callable[[], None], parent: int
 ) -> None:
     loop = asyncio.get_running_loop()
     server = Server(service)
@@ -57,13 +57,16 @@ async def _serve(
     def stop() -> None:
         (asked_again if asked_to_stop.is_set() else asked_to_stop).set()
 
-    def reread() -> None:
-        server.service = reload() or server.service
+    def hang_up() -> None:
+        if reload is None:
+            stop()
+        else:
+            server.service = reload() or server.service
 
     loop.add_signal_handler(signal.SIGTERM, stop)
     # Ctrl-C reaches the whole process group; a worker leaves it to its parent.
     loop.add_signal_handler(signal.SIGINT, stop if parent < 0 else lambda: None)
-    loop.add_signal_handler(signal.SIGHUP, reread)
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # a worker was forked with them held back
     if parent >= 0:
         loop.add_reader(parent, asked_to_stop.set)
@@ -95,7 +98,7 @@ def supervise(
     Args:
         service: what to offer.
         slots: the open sockets of each worker.
-        reload: called on SIGHUP, here and in each worker.
+        reload: called here and in each worker.
         ready: called when connections are taken and signals are heeded.
         around: entered in each worker; for what must begin after the fork.
 
@@ -146,6 +149,7 @@ class _Supervisor:
             status = 1
             try:
                 os.close(self._held)
+                self._close_sockets(except_of=slot)  # or they would stay open while their own workers have ended
                 with self._around():
                     serve(self._service, self._slots[slot], self._reload, lambda: None, parent=self._alive)
                 status = 0
@@ -177,10 +181,15 @@ class _Supervisor:
     def _stop(self) -> None:
         """End the workers; nobody shall wait in a queue that no one serves any more."""
         self._stopping = True
-        for listening in self._slots:
-            for _, sock in listening:
-                sock.close()
+        self._close_sockets()
         self._tell(signal.SIGTERM)
+
+    def _close_sockets(self, except_of: int = -1) -> None:
+        kept = [] if except_of < 0 else [listening.socket for listening in self._slots[except_of]]
+        for slot in self._slots:
+            for listening in slot:
+                if listening.socket not in kept:  # workers share a UNIX socket
+                    listening.socket.close()
 
     def _tell(self, number: signal.Signals) -> None:
         for process in self._workers:

@@ -1,0 +1,172 @@
+"""``restante check``."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from restante.stores.maildir import names
+from tests.cli.program import Result, done, post_office, refused, restante
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Path:
+    """A post office in which bob has a Maildir with a message."""
+    folder = tmp_path / "post"
+    post_office(folder)
+    maildir(folder / "mail" / "bob")
+    (folder / "mail" / "bob" / "new" / "1.a.host").write_bytes(b"Subject: x\n\nbody\n")
+    return folder
+
+
+def maildir(path: Path) -> None:
+    for part in ("tmp", "new", "cur"):
+        (path / part).mkdir(parents=True)
+
+
+def tree(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return all that a change would change."""
+    seen: dict[str, tuple[int, ...]] = {}
+    for path in [folder, *folder.rglob("*")]:
+        status = path.lstat()
+        seen[str(path)] = (status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return seen
+
+
+def check(office: Path) -> Result:
+    """Run it, and see that it changes nothing at all."""
+    before = tree(office)
+    result = restante("check", cwd=office)
+    assert tree(office) == before
+    return result
+
+
+def complaints(office: Path) -> list[str]:
+    """Return what it finds wrong, each once and in one line, without the line that ends the report."""
+    result = check(office)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    lines = result.stderr.splitlines()
+    assert lines[-1].startswith("restante: restante.toml: ")
+    return lines[:-1]
+
+
+def test_all_is_well(office: Path) -> None:
+    """Also with an account whose maildrop does not exist yet (P-054)."""
+    with (office / "users").open("a", encoding="ascii") as file:
+        file.write("# a comment\n\nalice:{PLAIN}a\n")
+    assert done(check(office)) == "restante.toml: all is well; 2 accounts\n"
+
+
+def test_bad_lines_in_the_users_file(office: Path) -> None:
+    """File and line first."""
+    (office / "users").write_text("nonsense\nbob:{PLAIN}b\nalice:{ROT13}n\nbob:{PLAIN}c\n", encoding="ascii")
+    found = complaints(office)
+    for place in ("users:1: ", "users:3: ", "users:4: "):
+        assert any(line.startswith(place) for line in found)
+    assert {line.partition(": ")[0] for line in found} == {"users:1", "users:3", "users:4"}
+
+
+def test_each_bad_line_is_named_once(office: Path) -> None:
+    (office / "users").write_text("nonsense\nbob:{PLAIN}b\n", encoding="ascii")
+    assert len(complaints(office)) == 1
+
+
+def test_list_does_not_speak_of_bad_lines(office: Path) -> None:
+    """That is what check is for."""
+    (office / "users").write_text("nonsense\nbob:{PLAIN}b\n", encoding="ascii")
+    assert done(restante("user", "list", cwd=office)) == "bob\n"
+
+
+def test_a_users_file_for_everybody_to_read(office: Path) -> None:
+    (office / "users").chmod(0o644)
+    assert [line.partition(" ")[0] for line in complaints(office)] == ["users:"]
+
+
+def test_no_users_file(office: Path) -> None:
+    (office / "users").unlink()
+    assert complaints(office) == ["users: cannot be read: No such file or directory"]
+
+
+@pytest.mark.parametrize("part", ["tmp", "new", "cur"])
+def test_a_maildir_without_one_of_its_folders(office: Path, part: str) -> None:
+    folder = office / "mail" / "bob" / part
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+    assert [line.partition(": ")[0] for line in complaints(office)] == [f"mail/bob/{part}"]
+
+
+def test_what_is_no_message(office: Path) -> None:
+    """A folder and a symbolic link among the messages."""
+    (office / "mail" / "bob" / "new" / "2.folder").mkdir()
+    (office / "mail" / "bob" / "cur" / "3.link:2,S").symlink_to("../new/1.a.host")
+    found = complaints(office)
+    assert [line.partition(": ")[0] for line in found] == ["mail/bob/new/2.folder", "mail/bob/cur/3.link:2,S"]
+
+
+def test_a_message_twice(office: Path) -> None:
+    (office / "mail" / "bob" / "cur" / "1.a.host:2,S").write_bytes(b"x\n")
+    assert [line.partition(": ")[0] for line in complaints(office)] == ["mail/bob/cur/1.a.host:2,S"]
+
+
+def test_a_message_whose_name_tells_the_wrong_size(office: Path) -> None:
+    """P-087: what a name of ours says is what STAT and LIST would say."""
+    right, wrong = (names.with_sizes(names.NameGenerator("host").next(), 3, wire) for wire in (4, 5))
+    (office / "mail" / "bob" / "new" / right).write_bytes(b"ab\n")
+    assert done(check(office)).startswith("restante.toml: all is well")
+    (office / "mail" / "bob" / "new" / wrong).write_bytes(b"ab\n")
+    assert [line.partition(": ")[0] for line in complaints(office)] == [f"mail/bob/new/{wrong}"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_message_without_permission(office: Path) -> None:
+    (office / "mail" / "bob" / "new" / "1.a.host").chmod(0)
+    assert [line.partition(": ")[0] for line in complaints(office)] == ["mail/bob/new/1.a.host"]
+
+
+def test_a_maildrop_that_cannot_be_looked_at(office: Path) -> None:
+    """A name that is no folder name, and a file where a folder belongs; the others are looked at all the same."""
+    maildir(office / "mail" / "carol")
+    (office / "mail" / "carol" / "cur").rmdir()
+    (office / "mail" / "carol" / "cur").touch()
+    text = (office / "restante.toml").read_text(encoding="ascii")
+    (office / "restante.toml").write_text(text.replace("{user}", "{local}"), encoding="ascii")
+    (office / "users").write_text("@example.org:{PLAIN}x\ncarol:{PLAIN}c\nbob:{PLAIN}b\n", encoding="ascii")
+    found = complaints(office)
+    assert len(found) == 2
+    assert "@example.org" in found[0]
+    assert found[1].startswith("mail/carol/cur: ")
+
+
+def test_the_folder_of_all_maildrops_is_missing(office: Path) -> None:
+    """P-044: every login is refused then ("is it mounted?"), so not all is well."""
+    (office / "mail").rename(office / "away")
+    assert any(line.startswith("mail") for line in complaints(office))
+
+
+def test_a_file_in_the_place_of_a_maildrop(office: Path) -> None:
+    """P-044: bob cannot log in, so not all is well."""
+    (office / "mail" / "bob").rename(office / "mail" / "away")
+    (office / "mail" / "bob").touch()
+    assert any("mail/bob" in line for line in complaints(office))
+
+
+def test_several_tables(office: Path) -> None:
+    """All of them are looked at, in order."""
+    with (office / "restante.toml").open("a", encoding="ascii") as file:
+        file.write('[[auth]]\nkind = "passwd-file"\npath = "more"\n[[auth]]\nkind = "passwd-file"\npath = "third"\n')
+    (office / "third").write_text("carol:{PLAIN}c\n", encoding="ascii")
+    (office / "third").chmod(0o600)
+    maildir(office / "mail" / "carol")
+    (office / "mail" / "carol" / "new").rmdir()
+    found = [line.partition(": ")[0] for line in complaints(office)]
+    assert found == ["more", "mail/carol/new"]
+
+
+def test_a_mistake_in_the_configuration_comes_first(office: Path) -> None:
+    with (office / "restante.toml").open("a", encoding="ascii") as file:
+        file.write("idle_timeout = 599\n")
+    lines = (office / "restante.toml").read_text(encoding="ascii").count("\n")
+    assert refused(check(office)).startswith(f"restante: restante.toml:{lines}: idle_timeout: ")
