@@ -119,3 +119,12 @@ class Inspectable(Protocol):
     async def inspect(self, user: str) -> Sequence[str]:
         """Return a line for each problem, its place first; changes nothing."""
         ...
+
+
+@runtime_checkable
+class Correctable(Protocol):
+    """A maildrop that takes being told that its listing was wrong; an add-on to `Maildrop`."""
+
+    def distrust(self, number: int) -> None:
+        """The octets of message `number` are not those of the listing: the next session must have them right."""
+        ...

@@ -72,6 +72,17 @@ def test_a_client_that_does_not_read_is_not_answered_without_end() -> None:
     assert sent == b"+OK nothing done\r\n" * 10_000
 
 
+def test_a_client_with_much_to_say_has_its_turn_and_waits_for_the_next() -> None:
+    """P-295: so many commands at a time, then the others."""
+    session = World(*MESSAGES, limits=SessionLimits(turn=10)).login().session
+    before = session.commands
+    session.receive_data(b"NOOP\r\n" * 25)
+    for handled, unfinished in ((10, True), (20, True), (25, False), (25, False)):
+        assert session.next_event() is None
+        assert (session.commands - before, session.unfinished) == (handled, unfinished)
+    assert session.data_to_send() == b"+OK nothing done\r\n" * 25
+
+
 def test_input_before_the_greeting_is_not_lost() -> None:
     """P-024."""
     session = Session("mail.example.org")

@@ -92,11 +92,12 @@ def test_list_tells_what_retr_sends_for_any_octets(stored: bytes) -> None:
 
 @pytest.mark.parametrize("stored", SHAPES)
 @pytest.mark.parametrize("lines", [0, 1, 2, 99999999, 2**32, 10**30])
-def test_top_is_a_prefix_of_retr(stored: bytes, lines: int) -> None:
+@pytest.mark.parametrize("zeros", [b"", b"0" * 30])
+def test_top_is_a_prefix_of_retr(stored: bytes, lines: int, zeros: bytes) -> None:
     """P-110 to P-119; P-112: fetchmail asks for 99999999 lines instead of RETR."""
     world = World(stored).login()
     whole = body_of(world.send(b"RETR 1\r\n"))
-    reply = world.send(b"TOP 1 %d\r\n" % lines)
+    reply = world.send(b"TOP 1 %b%d\r\n" % (zeros, lines))
     assert reply.startswith(b"+OK top of message follows\r\n")
     part = body_of(reply)
     assert whole.startswith(part)
@@ -152,6 +153,20 @@ def test_a_message_cut_short_is_never_ended_cleanly() -> None:
     assert session.data_to_send() == b""
     assert session.next_event() is None
     assert session.end_reason == "message 1 has 18 octets, not 20 as listed"
+
+
+def test_top_of_a_message_cut_short_is_never_ended_cleanly() -> None:
+    """P-095, field notes 4.3: fetchmail fetches by TOP n 99999999, and deletes what came with a clean end."""
+    session = Session("mail.example.org")
+    session.receive_data(b"USER bob\r\nPASS secret\r\nTOP 1 99999999\r\n")
+    session.next_event()
+    session.login_succeeded([Message("a", 20)])
+    assert session.next_event() == Retrieve(1, 99999999)
+    session.message_follows()
+    session.message_data(b"Subject: x\n\nhal")
+    assert not session.message_complete()
+    assert session.state is State.CLOSED
+    assert session.data_to_send() == b""
 
 
 def test_an_error_in_mid_message_ends_the_session() -> None:

@@ -400,6 +400,72 @@ def test_a_client_that_leaves_after_a_complete_quit(loop_factory: LoopFactory) -
         assert office.contents() == []
 
 
+def test_the_maildrop_of_a_login_that_ends_after_a_stop_is_released(loop_factory: LoopFactory) -> None:
+    """P-042, P-043: whatever the client says meanwhile."""
+    store = OddStore()
+    store.opening = Gate()
+    with Office(loop_factory, store) as office:
+        with office.connect() as client:
+            client.send(b"USER bob\r\nPASS secret\r\n")
+            assert store.opening.reached.wait(TIMEOUT)
+            stopping = asyncio.run_coroutine_threadsafe(office.server.stop(0), office.loop)
+            client.send(b"NOOP\r\n")
+
+            async def heard() -> None:
+                (connection,) = office.server.connections
+                async with asyncio.timeout(TIMEOUT):
+                    while connection._session.input_octets == 0:  # noqa: ASYNC110  (a test may look)
+                        await asyncio.sleep(0)
+
+            office.call(heard())
+            store.opening.open()
+            stopping.result(TIMEOUT)
+        store.opening = None
+        assert office.contents() == []
+
+
+def test_a_message_whose_octets_are_not_those_listed(loop_factory: LoopFactory, tmp_path: Path) -> None:
+    """P-095: cut off without an end; the next session lists what is there, and it can be fetched."""
+    with Office(loop_factory, MaildirStore(f"{tmp_path}/{{user}}")) as office:
+        office.deliver(MAIL)
+        (ours,) = (tmp_path / "bob/new").iterdir()
+        path = ours.rename(ours.with_name("1.foreign.host"))
+        office.contents()  # reads and remembers it
+        path.write_bytes(b"Subject: x  .body\n")  # as long as before, with fewer lines
+        with office.connect() as client:
+            assert client.login() == b"+OK 1 messages (21 octets)\r\n"
+            assert client.ask(b"RETR 1") == b"+OK 21 octets\r\n"
+            assert client.rest() == b"Subject: x  .body\r\n"
+        office.wait_until_empty()
+        with office.connect() as client:
+            assert client.login() == b"+OK 1 messages (19 octets)\r\n"
+            assert client.ask(b"RETR 1") == b"+OK 19 octets\r\n"
+            assert client.lines() == [b"Subject: x  .body\r\n"]
+
+
+def test_one_busy_client_does_not_hold_the_others_up(loop_factory: LoopFactory) -> None:
+    """P-295: the others have their turns while a client that reads all it gets is served."""
+    with Office(loop_factory) as office:
+        office.deliver(*[b"x\r\n"] * 2000)
+        with office.connect() as busy, office.connect() as other:
+            busy.login()
+            other.login(b"alice")
+            reader = threading.Thread(target=busy.rest)
+            reader.start()
+            lists = 10_000
+            busy.send(b"LIST\r\n" * lists)
+            for _ in range(5):
+                assert other.ask(b"NOOP") == b"+OK nothing done\r\n"
+
+            async def progress() -> int:
+                return max(connection._session.commands for connection in office.server.connections)
+
+            assert office.call(progress()) < lists  # and five answers have come in between
+            busy.socket.shutdown(socket.SHUT_RDWR)
+            reader.join(TIMEOUT)
+            assert not reader.is_alive()
+
+
 # -- stopping ---------------------------------------------------------------------------------------
 
 

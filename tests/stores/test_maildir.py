@@ -1,6 +1,8 @@
 """What is particular to Maildirs: names, foreign programs, faults."""
 
+import itertools
 import os
+import shutil
 import stat
 import time
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 
 from restante.auth import Principal
 from restante.errors import MaildropInUse, NoSuchMaildrop, PermanentFailure, TemporaryFailure, UpdateIncomplete
-from restante.maildrop import Message
+from restante.maildrop import Correctable, Message
 from restante.stores.maildir import MaildirStore, folder, names
 from restante.stores.maildir.folder import Folder, Known, Memory
 from tests.stores.test_contract import BOB, contents, deliver, read
@@ -196,7 +198,7 @@ async def test_a_rename_during_the_scan_loses_nothing(
     real = Folder._list_once
     scans = []
 
-    def list_once(self: Folder) -> dict[str, tuple[str, int]]:
+    def list_once(self: Folder) -> dict[str, folder.Place]:
         found = real(self)
         scans.append(found)
         if len(scans) == 2:  # readdir missed it, as it may when a name changes under it
@@ -205,6 +207,127 @@ async def test_a_rename_during_the_scan_loses_nothing(
 
     monkeypatch.setattr(Folder, "_list_once", list_once)
     assert await contents(store) == [b"one\r\n", b"two\r\n"]
+
+
+async def test_a_message_that_moves_while_it_is_measured_is_not_missed(
+    store: MaildirStore, maildir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """M-006: another program opens the folder by IMAP during a client's first login."""
+    for number in range(20):
+        put(maildir, f"new/{1000 + number}.V1I2.host", b"%d\n" % number)
+    real = folder.read_through
+    moved = iter(sorted(maildir.glob("new/*"), reverse=True))
+
+    def read_through(path: str) -> tuple[int, os.stat_result]:
+        for source in itertools.islice(moved, 3):  # each one that is read sees others move
+            source.rename(maildir / "cur" / f"{source.name}:2,S")
+        return real(path)
+
+    monkeypatch.setattr(folder, "read_through", read_through)
+    maildrop = await store.open(BOB)
+    assert [message.unique_id for message in maildrop.listing] == [f"{1000 + number}.V1I2.host" for number in range(20)]
+    await maildrop.close()
+
+
+async def test_what_was_there_is_not_forgotten_for_one_listing(
+    store: MaildirStore, maildir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """M-006: readdir may miss a name, even twice, while other names change."""
+    put(maildir, "cur/1.a.host:2,", b"one\n")
+    put(maildir, "cur/2.b.host:2,", b"two\n")
+    assert len(await contents(store)) == 2
+    real = Folder._list_once
+    listings = []
+
+    def list_once(self: Folder) -> dict[str, folder.Place]:
+        listings.append(self)
+        found = real(self)
+        return {base: place for base, place in found.items() if base != "2.b.host" or len(listings) > 3}
+
+    monkeypatch.setattr(Folder, "_list_once", list_once)
+    assert len(await contents(store)) == 2
+
+
+async def test_one_file_under_two_names_is_one_message(store: MaildirStore, maildir: Path) -> None:
+    """P-124, P-131: a move that died between link and unlink; deleted, it does not come back."""
+    os.link(put(maildir, "new/5.M1.host", b"once\n"), maildir / "cur/5.M1.host:2,S")
+    maildrop = await store.open(BOB)
+    assert [message.unique_id for message in maildrop.listing] == ["5.M1.host"]
+    await maildrop.update({1})
+    await maildrop.close()
+    assert await contents(store) == []
+    assert list((maildir / "cur").iterdir()) + list((maildir / "new").iterdir()) == []
+
+
+async def test_two_files_with_one_base_name_are_two_messages(store: MaildirStore, maildir: Path) -> None:
+    """P-124: neither hides the other, and their ids are not equal, nor do they change with flags."""
+    put(maildir, "new/5.M1.host", b"first\n")
+    put(maildir, "cur/5.M1.host:2,S", b"second\n")
+    put(maildir, "cur/5.M1.host:2,FS", b"third\n")
+    assert sorted(await contents(store)) == [b"first\r\n", b"second\r\n", b"third\r\n"]
+    maildrop = await store.open(BOB)
+    ids = {await read(maildrop, number): maildrop.listing[number - 1].unique_id for number in (1, 2, 3)}
+    assert len(set(ids.values())) == 3
+    assert "5.M1.host" in ids.values()
+    (maildir / "cur/5.M1.host:2,S").rename(maildir / "cur/5.M1.host:2,RS")
+    assert await read(maildrop, 2)
+    await maildrop.update({number for number in (1, 2, 3) if maildrop.listing[number - 1].unique_id == "5.M1.host"})
+    await maildrop.close()
+    assert len(await contents(store)) == 2
+
+
+async def test_names_without_a_base(store: MaildirStore, maildir: Path) -> None:
+    """P-123: an id is never empty."""
+    put(maildir, "cur/:2,S", b"one\n")
+    put(maildir, "cur/:x", b"two\n")
+    maildrop = await store.open(BOB)
+    assert len({message.unique_id for message in maildrop.listing}) == 2
+    assert all(1 <= len(message.unique_id) <= 70 for message in maildrop.listing)
+    await maildrop.close()
+
+
+@pytest.mark.parametrize("undo", [60, 0])
+async def test_quit_after_all_messages_were_moved(
+    tmp_path: Path, maildir: Path, undo: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P-131: found again by a few looks at the folders, not by two for each message."""
+    store = MaildirStore(f"{tmp_path}/{{user}}", undo)
+    for number in range(300):
+        put(maildir, f"new/{1000 + number}.V1.host", b"x\n")
+    maildrop = await store.open(BOB)
+    for source in list((maildir / "new").iterdir()):
+        source.rename(maildir / "cur" / f"{source.name}:2,S")
+    listings = []
+    real = Folder._list_once
+
+    def list_once(self: Folder) -> dict[str, folder.Place]:
+        listings.append(self)
+        return real(self)
+
+    monkeypatch.setattr(Folder, "_list_once", list_once)
+    for number in range(1, 301):
+        assert await read(maildrop, number) == b"x\r\n"
+    await maildrop.update(range(1, 301))
+    await maildrop.close()
+    assert await contents(store) == []
+    assert len(listings) < 15
+
+
+async def test_a_message_that_is_not_what_was_listed_is_measured_anew(store: MaildirStore, maildir: Path) -> None:
+    """P-088, P-095: same file, same size, other line ends; also under a name of ours that says something wrong."""
+    path = put(maildir, "cur/1.a.host:2,", b"a\nb\nc\n")
+    put(maildir, "new/1000.M000000P1Q0R00000000.h,S=5,W=7", b"a\n\nb\n")
+    assert [len(octets) for octets in await contents(store)] == [9, 8]
+    path.write_bytes(b"a b c\n")
+    maildrop = await store.open(BOB)
+    assert [message.octets for message in maildrop.listing] == [9, 7]
+    assert isinstance(maildrop, Correctable)
+    maildrop.distrust(1)
+    maildrop.distrust(2)
+    await maildrop.close()
+    maildrop = await store.open(BOB)
+    assert [message.octets for message in maildrop.listing] == [7, 8]
+    await maildrop.close()
 
 
 async def test_a_quiet_maildir_is_read_once(
@@ -217,7 +340,7 @@ async def test_a_quiet_maildir_is_read_once(
     scans = []
     real = Folder._list_once
 
-    def list_once(self: Folder) -> dict[str, tuple[str, int]]:
+    def list_once(self: Folder) -> dict[str, folder.Place]:
         scans.append(self)
         return real(self)
 
@@ -351,6 +474,40 @@ async def test_a_damaged_maildir_is_no_empty_maildrop(store: MaildirStore, maild
         await store.open(BOB)
     (maildir / "elsewhere").rename(maildir / "new")
     assert await contents(store) == [b"one\r\n"]  # P-043: the failed login left no lock
+
+
+@pytest.mark.parametrize("part", ["new", "cur"])
+async def test_a_folder_that_is_missing_is_not_made_anew(store: MaildirStore, maildir: Path, part: str) -> None:
+    """Not even when it was the only one with mail in it, and not what it was meant to be moved back to."""
+    put(maildir, f"{part}/1.a.host", b"one\n")
+    assert await contents(store) == [b"one\r\n"]
+    (maildir / part).rename(maildir / "away")
+    for _ in range(2):
+        with pytest.raises(TemporaryFailure):
+            await store.open(BOB)
+    (maildir / "away").rename(maildir / part)
+    assert await contents(store) == [b"one\r\n"]
+
+
+async def test_a_maildir_that_vanishes_is_not_empty(store: MaildirStore, maildir: Path) -> None:
+    """As far as this process knows that there was mail."""
+    put(maildir, "cur/1.a.host", b"one\n")
+    assert await contents(store) == [b"one\r\n"]
+    maildir.rename(maildir.with_name("away"))
+    with pytest.raises(TemporaryFailure):
+        await store.open(BOB)
+    maildir.with_name("away").rename(maildir)
+    assert await contents(store) == [b"one\r\n"]
+
+
+async def test_our_folder_is_mended(store: MaildirStore, maildir: Path) -> None:
+    """Somebody has emptied ``restante``."""
+    put(maildir, "cur/1.a.host", b"one\n")
+    assert await contents(store) == [b"one\r\n"]
+    (maildir / "restante/deleted").rmdir()
+    assert await contents(store) == [b"one\r\n"]
+    shutil.rmtree(maildir / "restante")
+    assert await contents(store) == [b"one\r\n"]
 
 
 async def test_a_file_in_place_of_a_maildir(store: MaildirStore, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import hmac
 import logging
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,9 @@ from restante.authenticators import schemes
 from restante.errors import AuthenticationFailed, TemporaryFailure
 
 log = logging.getLogger("restante.auth")
+
+SETTLING = 2
+"""Seconds that a file which ends in half a line, or is empty, may be one that is just being written."""
 
 
 class Line(NamedTuple):
@@ -167,19 +171,26 @@ class PasswdFile:
         version = self._version()
         if self._accounts is None or self._accounts.version != version:
             try:
-                self._accounts = self._read(version)
+                text = self._path.read_text(encoding="utf-8", errors="replace")
             except OSError as error:
                 raise TemporaryFailure(f"{self._path}: {error.strerror}") from error
+            if self._accounts is not None and not text.endswith("\n") and _is_young(version):
+                return self._accounts  # somebody is writing it: what was there before still holds
+            self._accounts = self._read(text, version)
         return self._accounts
 
-    def _read(self, version: tuple[int, int, int]) -> _Accounts:
+    def _read(self, text: str, version: tuple[int, int, int]) -> _Accounts:
         users = {}
-        for line in parse(self._path.read_text(encoding="utf-8", errors="replace")):
+        for line in parse(text):
             if line.hash is None:
                 log.warning("%s:%d: %s; the line is not used", self._path, line.number, line.problem)
             else:
                 users[line.user] = line.hash
         return _Accounts(version, users, list(users.values()))
+
+
+def _is_young(version: tuple[int, int, int]) -> bool:
+    return time.time_ns() - version[0] < SETTLING * 1_000_000_000
 
 
 class PasswdFileEditor:

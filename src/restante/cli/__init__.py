@@ -7,7 +7,7 @@ import sys
 import click
 
 from restante import __version__
-from restante.cli.options import CommandFailed, Settings, config_option
+from restante.cli.options import CommandFailed, Settings, config_option, describe
 from restante.errors import one_line
 
 COMMANDS = ("demo", "init", "serve", "check", "user")
@@ -53,6 +53,8 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of our output has had enough
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        _fail(f"restante: {describe(error)}", 1)
     sys.exit(status if isinstance(status, int) else 0)
 
 

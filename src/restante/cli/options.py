@@ -1,8 +1,9 @@
 """What several commands share."""
 
 import collections
+import contextlib
 import logging
-import sys
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
+STDERR = 2
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -45,22 +47,33 @@ def config_option(function: F) -> F:
     )(function)
 
 
+def describe(error: OSError) -> str:
+    """Say in one line what the system would not do."""
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
+
+
 class _Batches(logging.Handler):
     """Writes the log in a thread, what has come together since the last time at once.
 
-    A slow terminal must not stop the event loop, and a thread that is woken for each line would take turns with it.
+    A terminal or pipe that does not read must stop neither the event loop nor the end of the program: lines that
+    find no room are counted and dropped.
 
     Args:
-        target: formats and writes.
+        descriptor: where to write; by the system's own call, so that no lock outlives a thread that hangs in it.
     """
 
     PERIOD = 0.1
     """Seconds that a line may wait for others."""
+    ROOM = 20_000
+    """Lines that may wait."""
+    PATIENCE = 2.0
+    """Seconds that the end of the program waits for the last lines to be written."""
 
-    def __init__(self, target: logging.Handler) -> None:
+    def __init__(self, descriptor: int) -> None:
         super().__init__()
-        self._target = target
+        self._descriptor = descriptor
         self._records: collections.deque[logging.LogRecord] = collections.deque()
+        self._dropped = 0
         self._some = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="restante-log", daemon=True)
@@ -68,14 +81,17 @@ class _Batches(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record; it is formatted later, so its arguments must not change."""
+        if len(self._records) >= self.ROOM:
+            self._dropped += 1
+            return
         self._records.append(record)
         self._some.set()
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is left, if somebody reads it."""
         self._closing.set()
         self._some.set()
-        self._thread.join()
+        self._thread.join(self.PATIENCE)
         super().close()
 
     def _run(self) -> None:
@@ -87,16 +103,23 @@ class _Batches(logging.Handler):
         self._write()
 
     def _write(self) -> None:
+        lines = []
         while self._records:
-            self._target.handle(self._records.popleft())
+            lines.append(self.format(self._records.popleft()) + "\n")
+        if self._dropped:
+            lines.append(f"{self._dropped} lines of the log were dropped: nobody read them\n")
+            self._dropped = 0
+        octets = memoryview("".join(lines).encode("utf-8", "backslashreplace"))
+        with contextlib.suppress(OSError):  # nowhere to write: serving mail matters more
+            while octets:
+                octets = octets[os.write(self._descriptor, octets) :]
 
 
 @contextmanager
 def logging_to_stderr(level: int = logging.INFO) -> Iterator[None]:
     """Write the log to stderr, a line each."""
-    stream = logging.StreamHandler(sys.stderr)
-    stream.setFormatter(logging.Formatter(LOG_FORMAT))
-    handler = _Batches(stream)
+    handler = _Batches(STDERR)
+    handler.setFormatter(logging.Formatter(LOG_FORMAT))
     root = logging.getLogger()
     root.setLevel(level)
     before, root.handlers = root.handlers, [handler]

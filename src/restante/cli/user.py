@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from restante.auth import canonical_user
-from restante.cli.options import CommandFailed, Settings, config_option
+from restante.cli.options import CommandFailed, Settings, config_option, describe
 from restante.config import Configuration, ConfigurationError, PasswdFile, PasswdFileEditor, find
 from restante.errors import TemporaryFailure
 
@@ -43,6 +43,8 @@ def _read_password(from_stdin: bool) -> bytes:
     Raises:
         CommandFailed: there is none, or POP3 cannot carry it.
     """
+    if sys.stdin is None:
+        raise CommandFailed("standard input is closed: there is nothing to read a password from")
     if from_stdin:
         password = sys.stdin.buffer.readline().rstrip(b"\r\n")
     elif sys.stdin.isatty():
@@ -70,7 +72,7 @@ def _edit(change: Callable[..., None], *arguments: Any) -> None:
     except (ValueError, LookupError) as error:
         raise CommandFailed(str(error.args[0])) from None
     except OSError as error:
-        raise CommandFailed(f"{error.filename}: {error.strerror}") from None
+        raise CommandFailed(describe(error)) from None
 
 
 @command.command("add", epilog="Example: restante user add student")

@@ -38,7 +38,7 @@ __all__ = ["DEFAULT_FILES", "Configuration", "ConfigurationError", "PasswdFile",
 
 DEFAULT_FILES = (Path("restante.toml"), Path("/etc/restante/restante.toml"))
 
-_HOSTNAME = re.compile(r"[A-Za-z0-9_:\[\]-][A-Za-z0-9._:\[\]-]{0,254}")
+_HOSTNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}|[{}]")
 
 
@@ -118,7 +118,8 @@ class Configuration:
 
     def _hostname(self, name: str) -> str:
         if not name:
-            return socket.gethostname() or "localhost"
+            machine = socket.gethostname()
+            return machine if _HOSTNAME.fullmatch(machine) else "localhost"
         if not _HOSTNAME.fullmatch(name):
             raise self._source.error(("hostname",), f'hostname: "{name}" is no host name')
         return name

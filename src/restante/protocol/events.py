@@ -49,6 +49,8 @@ class SessionLimits:
     """Octets of longer lines that are read and dropped before the session ends (P-011)."""
     output: int = 65536
     """Octets waiting to be sent at which nothing more is parsed (P-277)."""
+    turn: int = 100
+    """Commands handled before others have their turn (P-295)."""
     login_attempts: int = 5
     """Failed logins before the session ends (P-045)."""
     bad_before_login: int = 20

@@ -65,6 +65,8 @@ class Session:
         """Why the session is over, for the log; empty while it is not."""
         self.commands = 0
         """Command lines handled so far: while this grows, the client is alive (P-139)."""
+        self.unfinished = False
+        """`next_event` has stopped before the end of what it could do."""
         self.failed_logins = 0
         """Logins refused so far because of their credentials."""
         self._limits = limits or SessionLimits()
@@ -102,15 +104,18 @@ class Session:
         self._end_of_input = True
 
     def next_event(self) -> Event | None:
-        """Go on until the world is needed.
+        """Go on until the world is needed, or for a turn: what others ask must not wait for long (P-295).
 
         Returns:
-            What the world must answer, once; None when octets, an answer or room to write are missing, and
-            when the session is over.
+            What the world must answer, once; None when octets, an answer, room to write or (see
+            `unfinished`) another turn is missing, and when the session is over.
         """
+        self.unfinished = False
+        last = self.commands + self._limits.turn
         while self._awaiting is None and self._state is not State.CLOSED:
-            if self._replies.octets >= self._limits.output:
-                break  # P-277: the peer reads slower than it asks
+            if self._replies.octets >= self._limits.output or self.commands >= last:
+                self.unfinished = True  # P-277: send what there is, and ask again
+                break
             if self._slices is not None:
                 self._send_slice(self._slices)
                 continue
@@ -192,19 +197,22 @@ class Session:
         self._replies.add(encoder.feed(data))
         return not encoder.satisfied
 
-    def message_complete(self) -> None:
+    def message_complete(self) -> bool:
         """Answer to `Retrieve`, last part: the message has been read to its end, or as far as wanted.
 
         A message whose octets are not those of the listing was changed behind our back.  The session then
         ends without the terminator, because a client would take what it has for the whole message and
-        delete it (P-095).
+        delete it (P-095).  That goes for TOP too: fetchmail asks for 99999999 lines instead of RETR.
+
+        Returns:
+            Whether the message was what the listing says.
         """
         event, encoder = self._retrieving(), self._encoding()
         end = encoder.finish()
         announced = self._listing[event.number].octets
-        if event.lines is None and encoder.octets != announced:
+        if not encoder.satisfied and encoder.octets != announced:
             self.abandon(f"message {event.number} has {encoder.octets} octets, not {announced} as listed")
-            return
+            return False
         self._replies.add(end)
         self._awaiting = self._encoder = None
         if event.lines is None:
@@ -213,6 +221,7 @@ class Session:
         else:
             self.statistics.top += 1
             self.statistics.top_octets += encoder.octets
+        return True
 
     def updated(self) -> None:
         """Answer to `Update`: the messages are gone, durably (P-135)."""
@@ -401,7 +410,7 @@ class Session:
         return Retrieve(self._listing.number(arguments[0]), None)
 
     def _top(self, arguments: list[bytes]) -> Event:
-        number, lines = arguments
+        number, lines = arguments[0], arguments[1].lstrip(b"0") or b"0"
         return Retrieve(self._listing.number(number), int(lines) if len(lines) < 19 else ALL_LINES)
 
     def _dele(self, arguments: list[bytes]) -> None:

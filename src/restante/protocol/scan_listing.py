@@ -13,15 +13,15 @@ SLICE = 1000
 class ScanListing:
     """Messages by their numbers, which never change while the session lasts (P-048, P-078)."""
 
-    __slots__ = ("_messages", "deleted", "octets")
+    __slots__ = ("_messages", "_total", "deleted", "octets")
 
     def __init__(self, messages: Sequence[Message] = ()) -> None:
         self._messages = messages
+        self._total = sum(message.octets for message in messages)
         self.deleted: set[int] = set()
         """Numbers of the messages that are marked as deleted."""
-        self.octets = 0
+        self.octets = self._total
         """Octets of the messages that are not: the sum of what LIST tells (P-073)."""
-        self.unmark_all()
 
     def __len__(self) -> int:
         """Messages that are not marked as deleted."""
@@ -63,7 +63,7 @@ class ScanListing:
     def unmark_all(self) -> None:
         """RSET (P-107)."""
         self.deleted.clear()
-        self.octets = sum(message.octets for message in self._messages)
+        self.octets = self._total
 
     def slices(self, line: Callable[[int, Message], bytes]) -> Iterator[bytes]:
         """Make the lines of a multi-line listing, some at a time; deleted messages leave gaps (P-078, P-127)."""

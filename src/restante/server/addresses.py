@@ -61,6 +61,8 @@ class Peer(NamedTuple):
     @classmethod
     def of(cls, peername: object) -> "Peer":
         """Make one from what a transport calls its peer."""
+        if peername is None:  # it has gone already
+            return cls("unknown", loopback=False)
         if not isinstance(peername, tuple):
             return cls("unix", loopback=True)
         host, port = str(peername[0]), int(peername[1])

@@ -5,7 +5,7 @@ import logging
 from typing import TYPE_CHECKING, cast
 
 from restante.errors import AuthenticationFailed, Condition, InternalError, TemporaryFailure
-from restante.maildrop import Maildrop
+from restante.maildrop import Correctable, Maildrop
 from restante.protocol.events import Event, Login, Pause, Retrieve, Update
 from restante.protocol.pop3_server import Session, State
 from restante.server.addresses import Peer
@@ -50,7 +50,7 @@ class Connection(asyncio.BufferedProtocol):
         self._started = self._active = self._loop.time()
         self._unsent = self._sent = 0
         self._reading = True
-        self._writing_paused = self._waiting_for_peer = False
+        self._writing_paused = self._waiting_for_peer = self._continuing = False
         self._eof = self._lost = self._leaving = self._departed = False
 
     # -- called by the transport --------------------------------------------------------------------
@@ -125,12 +125,13 @@ class Connection(asyncio.BufferedProtocol):
     # -- the session --------------------------------------------------------------------------------
 
     def _go_on(self) -> None:
-        """Let the session handle what it has, and send what comes of it in as few writes as possible (P-022)."""
+        """Let the session handle what it has, and send what comes of it in as few writes as possible (P-022).
+
+        When there is more to do, it is done after everybody else has had a turn (P-295).
+        """
         session = self._session
         commands = session.commands
         event = session.next_event()
-        while event is None and session.state is not State.CLOSED and self._flush():
-            event = session.next_event()
         if session.commands != commands:
             self._active = self._loop.time()  # P-139
         if session.state is State.CLOSED:
@@ -141,22 +142,29 @@ class Connection(asyncio.BufferedProtocol):
             self._loop.call_later(event.seconds, self._pause_over)
         elif event is not None:
             self._task = self._loop.create_task(self._answer(event))
+        elif session.unfinished and not self._writing_paused and not self._continuing:
+            self._continuing = True
+            self._loop.call_soon(self._continue)
         self._throttle()
+
+    def _continue(self) -> None:
+        self._continuing = False
+        if not self._over():
+            self._go_on()
 
     def _pause_over(self) -> None:
         if self._session.state is not State.CLOSED:
             self._session.resumed()
             self._go_on()
 
-    def _flush(self) -> bool:
-        """Send what there is; returns whether there was anything that the transport could take."""
+    def _flush(self) -> None:
+        """Send what there is, if the peer has read what was sent before."""
         if self._writing_paused or self._lost:
-            return False
+            return
         data = self._session.data_to_send()
         if data:
             self._sent += len(data)
             self._transport.write(data)
-        return bool(data)
 
     def _throttle(self) -> None:
         """Read no further while the session is far behind (P-277)."""
@@ -228,7 +236,8 @@ class Connection(asyncio.BufferedProtocol):
                 if self._over():
                     return
                 piece = await self._read(reader)
-            session.message_complete()
+            if not session.message_complete() and isinstance(self._maildrop, Correctable):
+                self._maildrop.distrust(event.number)
         finally:
             reader.close()
 
@@ -302,7 +311,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _leave(self) -> None:
         """The session is over: release the maildrop, say goodbye, close."""
-        if self._leaving:
+        if self._leaving or self._task is not None:  # a login under way may still bring a maildrop to release
             return
         self._leaving = True
         if self._maildrop is None:

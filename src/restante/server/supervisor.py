@@ -18,9 +18,9 @@ log = logging.getLogger("restante.server")
 
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 QUICK_DEATH = 1.0
-"""Seconds: a worker that lived shorter than this is not replaced at once."""
+"""Seconds: a worker that lived shorter than this died quickly."""
 MAX_QUICK_DEATHS = 5
-"""After so many of them in a row the server gives up."""
+"""After so many quick deaths in a row the server gives up."""
 
 Reload = Callable[[], Service | None]
 """Called on SIGHUP: reads the configuration again; returns None when it is faulty, which has been logged then."""
@@ -156,7 +156,6 @@ class _Supervisor:
             except BaseException:  # nothing of the parent's may run in the child
                 log.exception("worker failed")
             finally:
-                logging.shutdown()
                 os._exit(status)
         self._workers[process] = (slot, time.monotonic())
 

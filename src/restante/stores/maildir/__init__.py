@@ -14,6 +14,7 @@ from restante.errors import NoSuchMaildrop, TemporaryFailure
 from restante.maildrop import Maildrop, MessageFile
 from restante.stores.maildir.delivery import Incoming
 from restante.stores.maildir.folder import Folder, Memory, Stored, condition
+from restante.stores.maildir.inspection import problems
 from restante.stores.maildir.names import NameGenerator
 
 T = TypeVar("T")
@@ -90,7 +91,7 @@ class MaildirStore:
 
     def _problems(self, folder: Folder) -> list[str]:
         self._check_mounted()
-        return list(folder.problems()) if os.path.lexists(folder.path) else []
+        return list(problems(folder)) if os.path.lexists(folder.path) else []
 
     def _existing(self, user: str) -> Folder:
         folder = self.folder(user)
@@ -117,7 +118,22 @@ class _MaildirMaildrop:
         self.listing = tuple(entry.message for entry in stored)
 
     async def retrieve(self, number: int) -> MessageFile:
-        return await _in_thread(self._folder.open_message, self._stored[number - 1])
+        return await _in_thread(self._retrieve, number)
+
+    def _retrieve(self, number: int) -> MessageFile:
+        try:
+            return self._folder.open_message(self._stored[number - 1])
+        except FileNotFoundError:
+            # Another program moves or flags messages, seldom only one: learn the new names of all.
+            places = self._folder.places()
+            self._stored = [
+                stored._replace(path=places[stored.base].path) if stored.base in places else stored
+                for stored in self._stored
+            ]
+        return self._folder.open_message(self._stored[number - 1])
+
+    def distrust(self, number: int) -> None:
+        self._folder.distrust(self._stored[number - 1])
 
     async def update(self, deleted: Collection[int]) -> None:
         marked = [self._stored[number - 1] for number in sorted(deleted)]

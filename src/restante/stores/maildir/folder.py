@@ -28,6 +28,8 @@ UNREADABLE = -1
 """Stands for the size of a file that could not be read when it was listed."""
 PIECE = 262_144
 """Octets read at a time to measure a message."""
+SEARCHES = 4
+"""How often a message that moves is looked for."""
 STALE_TMP = 36 * 3600
 """Seconds after which an unfinished delivery is abandoned (M-004)."""
 
@@ -50,6 +52,18 @@ class Stored(NamedTuple):
     """Relative to the Maildir: ``new/…`` or ``cur/…``; other programs may rename it at any time."""
     size: int
     """Octets on disk, or `UNREADABLE`."""
+    alias: str = ""
+    """See `Place`."""
+
+
+class Place(NamedTuple):
+    """Where a message is now."""
+
+    path: str
+    """Relative to the Maildir."""
+    inode: int
+    alias: str = ""
+    """Another name of the same file: a move that was seen twice, or that died between its link and its unlink."""
 
 
 class Known(NamedTuple):
@@ -108,15 +122,23 @@ class Folder:
         return os.path.join(self.path, *parts)
 
     def create(self) -> None:
-        """Make what is missing of the Maildir.
+        """Make the Maildir if it does not exist yet.
 
         Raises:
+            TemporaryFailure: it has existed, and has gone.  It is not made anew: an empty maildrop
+                in place of one that is out of reach makes clients fetch everything again.
             OSError: it cannot be made.
         """
-        if os.path.isdir(self.join(OURS, "deleted")) and os.path.isdir(self.join("cur")):
+        deleted = os.path.join(OURS, "deleted")
+        if os.path.isdir(self.join(deleted)):  # made last, so all of it was there
             return
-        os.makedirs(self.path, mode=0o700, exist_ok=True)
-        for part in ("tmp", "new", "cur", OURS, os.path.join(OURS, "deleted")):
+        if self._memory.of(self.path) and not os.path.isdir(self.path):
+            raise TemporaryFailure(f"{self.path} has gone, and there was mail in it; is it mounted?")
+        parts = [OURS, deleted]
+        if not os.path.exists(self.join(OURS, "lock")):
+            os.makedirs(self.path, mode=0o700, exist_ok=True)
+            parts = ["tmp", "new", "cur", *parts]
+        for part in parts:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(self.join(part), mode=0o700)
         for directory in (self.join(OURS), self.path, os.path.dirname(self.path)):
@@ -155,53 +177,74 @@ class Folder:
         """
         before = self._memory.of(self.path)
         known: dict[str, Known] = {}
-        found = []
-        for base, (path, inode) in self._paths().items():
-            entry = before.get(base)
-            if entry is None or entry.inode != inode:
-                entry = self._examine(base, path, inode)
-            if entry is None:
-                continue
-            if entry.size != UNREADABLE:
-                known[base] = entry
-            found.append((entry.arrival, Stored(entry.message, base, path, entry.size)))
-        self._memory.keep(self.path, known)
+        found: list[tuple[tuple[int, int, str], Stored]] = []
+        places = self.places()
+        for _ in range(SEARCHES):
+            for base, place in places.items():
+                entry = before.get(base)
+                if entry is None or entry.inode != place.inode:
+                    entry = self._examine(base, place)
+                if entry is not None:
+                    known[base] = entry
+                    found.append((entry.arrival, Stored(entry.message, base, place.path, entry.size, place.alias)))
+            # Moved since it was listed, or missed by the listing because it was just moving.
+            missing = (places.keys() | before.keys()) - known.keys()
+            if not missing or (self._is_quiet() and not missing & places.keys()):
+                break
+            again = self._list_once()
+            places = {base: again[base] for base in missing & again.keys()}
+        readable = {base: entry for base, entry in known.items() if entry.size != UNREADABLE}
+        self._memory.keep(self.path, readable)
         found.sort(key=itemgetter(0))
         return [stored for _, stored in found]
 
-    def _paths(self) -> dict[str, tuple[str, int]]:
-        """Map base names to paths and inodes; a name that was renamed while we read is looked for again (M-006)."""
-        paths = self._list_once()
+    def places(self) -> dict[str, Place]:
+        """Map base names to places; a name that was renamed while we read is looked for again (M-006).
+
+        Raises:
+            OSError: ``new`` or ``cur`` cannot be listed.
+        """
+        places = self._list_once()
         if self._is_quiet():
-            return paths
+            return places
         again = self._list_once()
-        missing = paths.keys() - again.keys()
+        missing = places.keys() - again.keys()
         if missing:
             third = self._list_once()
             again |= {base: third[base] for base in missing & third.keys()}
         return again
 
-    def _list_once(self) -> dict[str, tuple[str, int]]:
-        paths = {}
+    def _list_once(self) -> dict[str, Place]:
+        places: dict[str, Place] = {}
+        doubles: list[tuple[str, Place]] = []
         for directory in ("new", "cur"):  # in this order: mail moves from new to cur
             with os.scandir(self.join(directory)) as entries:
                 for entry in entries:
-                    if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
-                        paths[names.base_name(entry.name)] = f"{directory}/{entry.name}", entry.inode()
-        return paths
+                    if entry.name.startswith(".") or not entry.is_file(follow_symlinks=False):
+                        continue
+                    base = names.base_name(entry.name)
+                    place = Place(f"{directory}/{entry.name}", entry.inode())
+                    if base in places:
+                        doubles.append((base, place))
+                    else:
+                        places[base] = place
+        for base, place in doubles:
+            _add_double(places, base, place)
+        return places
 
     def _is_quiet(self) -> bool:
         changed = max(os.stat(self.join(directory)).st_mtime for directory in ("new", "cur"))
         return changed < time.time() - QUIET
 
-    def _examine(self, base: str, path: str, inode: int) -> Known | None:
-        """Find out what there is to know of a file; None if it has gone meanwhile."""
+    def _examine(self, base: str, place: Place) -> Known | None:
+        """Find out what there is to know of a file; None if it is no longer there."""
+        path, inode = place.path, place.inode
         unique_id, arrival = names.unique_id(base), names.arrival(base)
         sizes = names.known_sizes(base)
         if sizes is not None and arrival is not None and (self.path, base) not in self._memory.distrusted:
             return Known(inode, Message(unique_id, sizes[1]), sizes[0], arrival)
         try:
-            octets, status = _read_through(self.join(path))
+            octets, status = read_through(self.join(path))
             size = status.st_size
         except FileNotFoundError:
             return None
@@ -216,31 +259,29 @@ class Folder:
     # -- reading ------------------------------------------------------------------------------------
 
     def open_message(self, stored: Stored) -> BinaryIO:
-        """Open a message of the listing, under the name it has now.
+        """Open a message of the listing.
 
         Raises:
-            TemporaryFailure: gone, or no longer what was listed.
+            FileNotFoundError: it is not there under that name.
+            TemporaryFailure: it is no longer what was listed.
             OSError: it cannot be opened.
         """
+        descriptor = os.open(self.join(stored.path), _READ_FLAGS)
         try:
-            descriptor = os.open(self.join(stored.path), _READ_FLAGS)
-        except FileNotFoundError:
-            path = self._path_now(stored)
-            if path is None:
-                raise TemporaryFailure(f"{self.join(stored.path)} has gone") from None
-            descriptor = os.open(self.join(path), _READ_FLAGS)
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size != stored.size:
+            status = os.fstat(descriptor)
+            if stat.S_ISREG(status.st_mode) and status.st_size == stored.size:
+                return open(descriptor, "rb", buffering=0)
+        except BaseException:
             os.close(descriptor)
-            self._memory.distrusted.add((self.path, stored.base))  # the next session reads it anew
-            self._memory.of(self.path).pop(stored.base, None)
-            raise TemporaryFailure(f"{self.join(stored.path)} has {status.st_size} octets, not {stored.size} as listed")
-        return open(descriptor, "rb", buffering=0)
+            raise
+        os.close(descriptor)
+        self.distrust(stored)
+        raise TemporaryFailure(f"{self.join(stored.path)} has {status.st_size} octets, not {stored.size} as listed")
 
-    def _path_now(self, stored: Stored) -> str | None:
-        """Look for a message that has another name by now; None if it has gone (M-006)."""
-        found = self._paths().get(stored.base)
-        return found[0] if found else None
+    def distrust(self, stored: Stored) -> None:
+        """Somebody rewrote the message: the next session reads it anew, whatever its name says."""
+        self._memory.distrusted.add((self.path, stored.base))
+        self._memory.of(self.path).pop(stored.base, None)
 
     # -- removing -----------------------------------------------------------------------------------
 
@@ -254,13 +295,22 @@ class Folder:
         Raises:
             UpdateIncomplete: some are still there (P-134).
         """
-        problems = []
-        for stored in messages:
-            try:
-                self._remove_one(stored, keep)
-            except OSError as error:
-                problems.append(str(error))
+        problems: list[str] = []
+        left = {stored.base: Place(stored.path, 0, stored.alias) for stored in messages}
+        known = self._memory.of(self.path)
+        for base in left:
+            known.pop(base, None)
+        moved: dict[str, Place] = {}
         try:
+            for _ in range(SEARCHES):
+                moved = {base: place for base, place in left.items() if not self._remove_one(place, keep, problems)}
+                if not moved:
+                    break
+                # Another program changed their flags, or removed them; one look for all of them.
+                now = self.places()
+                left = {base: now[base] for base in moved.keys() & now.keys()}
+            else:
+                problems += [f"{self.join(place.path)} is renamed faster than we can follow" for place in left.values()]
             # The new place before the old ones: after a power cut a message may stand in both, never in none.
             for directory in ([self.join(OURS, "deleted")] if keep else []) + [self.join("cur"), self.join("new")]:
                 sync_directory(directory)
@@ -269,13 +319,21 @@ class Folder:
         if problems:
             raise UpdateIncomplete("; ".join(problems[:3]))
 
-    def _remove_one(self, stored: Stored, keep: bool) -> None:
+    def _remove_one(self, place: Place, keep: bool, problems: list[str]) -> bool:
+        """Remove a message under all its names; returns whether it was there under the first."""
         try:
-            self._remove_path(stored.path, keep)
-        except FileNotFoundError:  # another program changed its flags, or removed it
-            path = self._path_now(stored)
-            if path is not None:
-                self._remove_path(path, keep)
+            self._remove_path(place.path, keep)
+            if place.alias:
+                with contextlib.suppress(FileNotFoundError):
+                    self._remove_path(place.alias, keep)
+        except FileNotFoundError:
+            if keep and not os.path.isdir(self.join(OURS, "deleted")):
+                problems.append(f"{self.join(OURS, 'deleted')} is missing")
+                return True
+            return False
+        except OSError as error:
+            problems.append(str(error))
+        return True
 
     def _remove_path(self, path: str, keep: bool) -> None:
         if keep:
@@ -296,50 +354,15 @@ class Folder:
         if os.stat(self.join(OURS, "lock")).st_mtime > now - every:
             return
         os.utime(self.join(OURS, "lock"), (now, now))
-        for path, status in self._files(os.path.join(OURS, "deleted")):
+        for path, status in self.files(os.path.join(OURS, "deleted")):
             if status.st_ctime < now - undo:
                 _unlink_if_there(path)
-        for path, status in self._files("tmp"):
+        for path, status in self.files("tmp"):
             if max(status.st_mtime, status.st_atime, status.st_ctime) < now - STALE_TMP:
                 _unlink_if_there(path)
 
-    def problems(self) -> Iterator[str]:
-        """Say what is wrong with this Maildir, a line each, path first; changes nothing and takes no lock."""
-        if not os.path.isdir(self.path):
-            yield f"{self.path}: a Maildir is a folder"
-            return
-        for directory in ("tmp", "new", "cur"):
-            if not os.path.isdir(self.join(directory)):
-                yield f"{self.join(directory)}: this folder of a Maildir is missing"
-                return
-        seen: dict[str, str] = {}
-        for directory in ("new", "cur"):
-            with os.scandir(self.join(directory)) as entries:
-                for entry in sorted(entries, key=lambda entry: entry.name):
-                    if not entry.name.startswith("."):
-                        yield from self._problems_of(entry, seen)
-        for path, status in self._files("tmp"):
-            if status.st_mtime < time.time() - STALE_TMP:
-                yield f"{path}: a delivery that was never finished; it may be removed"
-
-    def _problems_of(self, entry: "os.DirEntry[str]", seen: dict[str, str]) -> Iterator[str]:
-        if not entry.is_file(follow_symlinks=False):
-            yield f"{entry.path}: not a regular file, so it is not shown as a message"
-            return
-        base = names.base_name(entry.name)
-        if base in seen:
-            yield f"{entry.path}: has the same base name as {seen[base]}, so only one of them is shown"
-        seen[base] = entry.path
-        sizes = names.known_sizes(base)
-        try:
-            wire, status = _read_through(entry.path)
-        except OSError as error:
-            yield f"{entry.path}: cannot be read: {error.strerror}"
-            return
-        if sizes is not None and sizes != (status.st_size, wire):
-            yield f"{entry.path}: was rewritten: it holds S={status.st_size}, W={wire}, and its name says otherwise"
-
-    def _files(self, directory: str) -> Iterator[tuple[str, os.stat_result]]:
+    def files(self, directory: str) -> Iterator[tuple[str, os.stat_result]]:
+        """Give the regular files of a subfolder."""
         with os.scandir(self.join(directory)) as entries:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):
@@ -360,7 +383,23 @@ def sync_directory(path: str) -> None:
         os.close(descriptor)
 
 
-def _read_through(path: str) -> tuple[int, os.stat_result]:
+def _add_double(places: dict[str, Place], base: str, place: Place) -> None:
+    """Enter a second file with a base name that is there already.
+
+    The same file under two names is one message.  Two files are two messages, and the one with the smaller
+    inode keeps the base name as its id.
+    """
+    first = places[base]
+    if first.inode == place.inode:
+        places[base] = place._replace(alias=first.path)  # cur after new: the later name is the one to use
+        return
+    if place.inode < first.inode:
+        first, place = place, first
+        places[base] = first
+    places[f"{base}\0{place.inode}"] = place
+
+
+def read_through(path: str) -> tuple[int, os.stat_result]:
     """Read a message; returns the octets RETR sends, and what the system knows of the file.
 
     Raises:

@@ -55,7 +55,7 @@ def unique_id(base: str) -> str:
 
     Nothing is stored for it, so it survives the loss of everything but the message itself (M-010).
     """
-    if len(base) <= MAX_UNIQUE_ID and base.isascii() and base.isprintable() and " " not in base:
+    if 0 < len(base) <= MAX_UNIQUE_ID and base.isascii() and base.isprintable() and " " not in base:
         return base
     return hashlib.sha256(os.fsencode(base)).hexdigest()
 
