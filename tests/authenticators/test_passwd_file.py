@@ -183,12 +183,30 @@ async def test_an_unchanged_file_is_read_once(path: Path, caplog: pytest.LogCapt
     assert len(caplog.records) == 1
 
 
+@pytest.mark.parametrize("half", ["", "alice:{PLAIN}a\nbo", "alice:{PLAIN}a\nbob:{PLAIN}s"])
+async def test_a_file_that_is_just_being_written_locks_nobody_out(path: Path, half: str) -> None:
+    """P-179: [AUTH] makes clients forget a password that is right."""
+    path.write_text("bob:{PLAIN}secret\n", encoding="ascii")
+    accounts = PasswdFile(path)
+    assert await accounts.authenticate(Password("bob", b"secret")) == Principal("bob")
+    path.write_text(half, encoding="ascii")
+    assert await accounts.authenticate(Password("bob", b"secret")) == Principal("bob")
+    path.write_text("alice:{PLAIN}a\nbob:{PLAIN}new\n", encoding="ascii")
+    assert await accounts.authenticate(Password("bob", b"new")) == Principal("bob")
+    path.write_text(half, encoding="ascii")
+    os.utime(path, (1000, 1000))  # it stays like that: so it is meant
+    with pytest.raises(AuthenticationFailed):
+        await accounts.authenticate(Password("bob", b"new"))
+
+
 async def test_a_removed_account_is_refused_at_once(path: Path) -> None:
     table = write(path, "bob:{PLAIN}b\nalice:{PLAIN}a\n")
     assert await login(table, "bob", b"b") == Principal("bob")
     PasswdFileEditor(path).remove("bob")
     assert isinstance(await refusal(table, "bob", b"b"), AuthenticationFailed)
     assert await login(table, "alice", b"a") == Principal("alice")
+    PasswdFileEditor(path).remove("alice")  # and the last one, which leaves an empty file
+    assert isinstance(await refusal(table, "alice", b"a"), AuthenticationFailed)
 
 
 async def test_a_file_out_of_reach_is_a_temporary_failure(path: Path) -> None:

@@ -162,3 +162,33 @@ def test_a_reader_that_leaves_early(tmp_path: Path) -> None:
     _, said = process.communicate(timeout=TIMEOUT)
     assert said == ""
     assert process.returncode == 1
+
+
+def test_nowhere_to_print(tmp_path: Path) -> None:
+    """A full disk behind standard output: one line, no traceback."""
+    path = post_office(tmp_path)
+    for arguments in (("user", "list"), ("serve",), ("check",)):
+        with Path("/dev/full").open("w", encoding="ascii") as full:
+            process = subprocess.run(
+                [*PROGRAM, *arguments, "-c", path],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=TIMEOUT,
+                check=False,
+            )
+        assert process.returncode == 1
+        assert process.stderr == "restante: No space left on device\n"
+
+
+def test_no_standard_input(tmp_path: Path) -> None:
+    """Closed altogether."""
+    path = post_office(tmp_path)
+    process = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *PROGRAM, "user", "add", "x", "--password-stdin", "-c", path],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert "standard input is closed" in refused(process)

@@ -78,6 +78,7 @@ def test_what_is_no_address(text: str, right: str) -> None:
         (("::ffff:127.0.0.1", 4711, 0, 0), "[::ffff:127.0.0.1]:4711", True),
         (("::ffff:192.0.2.1", 4711, 0, 0), "[::ffff:192.0.2.1]:4711", False),
         ("", "unix", True),
+        (None, "unknown", False),  # gone before anybody asked
         ("/run/client.sock", "unix", True),
     ],
 )

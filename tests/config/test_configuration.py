@@ -315,6 +315,7 @@ def test_missing_tables(path: Path, text: str, said: str) -> None:
         ("hostname = 7 # HERE\n" + SMALL, 'hostname: Expected "str", got "int"'),
         ("hostname = 1979-05-27 # HERE\n" + SMALL, 'hostname: Expected "str", got "date"'),
         ('hostname = "a b" # HERE\n' + SMALL, 'hostname: "a b" is no host name'),
+        ('hostname = "[AUTH]" # HERE\n' + SMALL, 'hostname: "[AUTH]" is no host name'),  # P-160
         ("workers = 0 # HERE\n" + SMALL, 'workers: Expected "int" >= 1'),
         ("workers = 257 # HERE\n" + SMALL, 'workers: Expected "int" <= 256'),
         ("workers = 99999999999999999999 # HERE\n" + SMALL, 'workers: Expected "int" <= 256'),

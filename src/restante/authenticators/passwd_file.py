@@ -174,8 +174,9 @@ class PasswdFile:
                 text = self._path.read_text(encoding="utf-8", errors="replace")
             except OSError as error:
                 raise TemporaryFailure(f"{self._path}: {error.strerror}") from error
-            if self._accounts is not None and not text.endswith("\n") and _is_young(version):
-                return self._accounts  # somebody is writing it: what was there before still holds
+            before = self._accounts
+            if before is not None and not text.endswith("\n") and _is_being_written(before.version, version):
+                return before  # what was there before still holds
             self._accounts = self._read(text, version)
         return self._accounts
 
@@ -189,8 +190,9 @@ class PasswdFile:
         return _Accounts(version, users, list(users.values()))
 
 
-def _is_young(version: tuple[int, int, int]) -> bool:
-    return time.time_ns() - version[0] < SETTLING * 1_000_000_000
+def _is_being_written(before: tuple[int, int, int], now: tuple[int, int, int]) -> bool:
+    """The same file has just changed; one that was moved into its place is complete."""
+    return before[2] == now[2] and time.time_ns() - now[0] < SETTLING * 1_000_000_000
 
 
 class PasswdFileEditor:
