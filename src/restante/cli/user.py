@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from restante.auth import canonical_user
-from restante.cli.options import CommandFailed, Settings, config_option, describe
+from restante.cli.options import CommandFailed, Settings, config_option
 from restante.config import Configuration, ConfigurationError, PasswdFile, PasswdFileEditor, find
 from restante.errors import TemporaryFailure
 
@@ -66,13 +66,13 @@ def _prompt() -> bytes:
         raise CommandFailed("the password typed is not UTF-8, let alone ASCII") from None
 
 
-def _edit(change: Callable[..., None], *arguments: Any) -> None:
+def _edit(path: Path, change: Callable[..., None], *arguments: Any) -> None:
     try:
         change(*arguments)
     except (ValueError, LookupError) as error:
         raise CommandFailed(str(error.args[0])) from None
     except OSError as error:
-        raise CommandFailed(describe(error)) from None
+        raise CommandFailed(f"{path} is unchanged: {error.strerror}") from None
 
 
 @command.command("add", epilog="Example: restante user add student")
@@ -83,7 +83,7 @@ def _edit(change: Callable[..., None], *arguments: Any) -> None:
 def add(ctx: click.Context, name: str, password_stdin: bool) -> None:
     """Add the account NAME."""
     path = _passwd_file(ctx)
-    _edit(PasswdFileEditor(path).add, name, _read_password(password_stdin))
+    _edit(path, PasswdFileEditor(path).add, name, _read_password(password_stdin))
     click.echo(f"{name} may log in now")
 
 
@@ -95,7 +95,7 @@ def add(ctx: click.Context, name: str, password_stdin: bool) -> None:
 def passwd(ctx: click.Context, name: str, password_stdin: bool) -> None:
     """Change the password of NAME."""
     path = _passwd_file(ctx)
-    _edit(PasswdFileEditor(path).set_password, name, _read_password(password_stdin))
+    _edit(path, PasswdFileEditor(path).set_password, name, _read_password(password_stdin))
     click.echo(f"{name} has a new password")
 
 
@@ -105,7 +105,8 @@ def passwd(ctx: click.Context, name: str, password_stdin: bool) -> None:
 @click.pass_context
 def remove(ctx: click.Context, name: str) -> None:
     """Remove the account NAME; its mail stays where it is."""
-    _edit(PasswdFileEditor(_passwd_file(ctx)).remove, name)
+    path = _passwd_file(ctx)
+    _edit(path, PasswdFileEditor(path).remove, name)
     click.echo(f"{name} can no longer log in; the mail is still there")
 
 
