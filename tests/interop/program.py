@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+
+from tests.cli import program
 
 TIMEOUT = 60.0
 """Seconds after which a test gives up."""
@@ -71,39 +72,10 @@ def running(*arguments: str, log: IO[str] | int = subprocess.DEVNULL) -> Iterato
         process.stdout.close()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def post_office(folder: Path, **limits: object) -> Path:
-    """Make a configuration with the account bob, password secret; returns its path."""
-    folder.mkdir(exist_ok=True)
-    (folder / "mail").mkdir(exist_ok=True)
+def post_office(folder: Path) -> Path:
+    """Make a configuration with the accounts bob and alice, password secret; returns its path."""
+    path = program.post_office(folder, hostname="mail.example.org")
     (folder / "users").write_text("bob:{PLAIN}secret\nalice:{PLAIN}secret\n", encoding="ascii")
-    (folder / "users").chmod(0o600)
-    settings = "\n".join(f"{name} = {value}" for name, value in {"stop_grace": 0, **limits}.items())
-    path = folder / "restante.toml"
-    path.write_text(
-        f"""
-hostname = "mail.example.org"
-workers = 1
-[[listener]]
-protocol = "pop3"
-address = "127.0.0.1:0"
-[[auth]]
-kind = "passwd-file"
-path = "users"
-[store]
-kind = "maildir"
-path = "mail/{{user}}"
-[limits]
-{settings}
-""",
-        encoding="ascii",
-    )
     return path
 
 

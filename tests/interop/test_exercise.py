@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from restante.protocol.framing import wire_octets
-from tests.interop.program import TIMEOUT, Running, free_port, needs, running
+from tests.cli.program import free_port
+from tests.interop.program import TIMEOUT, Running, needs, running
 from tests.server.office import Client
 
 README = Path(__file__).parent.parent.parent / "README.md"

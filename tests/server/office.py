@@ -176,12 +176,8 @@ class Office:
     def wait_until_empty(self) -> None:
         """Wait until the server has done with every connection."""
 
-        async def work() -> None:
-            async with asyncio.timeout(TIMEOUT):
-                while self.server.connections:  # noqa: ASYNC110  (a test may look, where the server is told)
-                    await asyncio.sleep(0.001)
-
-        self.call(work())
+        self.call(self.server._wait_until_empty(TIMEOUT))
+        assert not self.server.connections
 
     def stop(self, grace: float) -> None:
         self.call(self.server.stop(grace))

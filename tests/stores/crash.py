@@ -15,7 +15,8 @@ from typing import Any
 
 from restante.stores.maildir import delivery, folder
 from restante.stores.maildir.delivery import Incoming
-from restante.stores.maildir.folder import Folder, Memory
+from restante.stores.maildir.folder import Folder
+from restante.stores.maildir.records import Memory
 
 MESSAGES = {
     "cur/1.a.host:2,S": b"one\n",

@@ -13,7 +13,8 @@ from restante.auth import Principal
 from restante.errors import MaildropInUse, NoSuchMaildrop, PermanentFailure, TemporaryFailure, UpdateIncomplete
 from restante.maildrop import Correctable, Message
 from restante.stores.maildir import MaildirStore, folder, names
-from restante.stores.maildir.folder import Folder, Known, Memory
+from restante.stores.maildir.folder import Folder
+from restante.stores.maildir.records import Known, Memory, Place
 from tests.stores.test_contract import BOB, contents, deliver, read
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
@@ -198,7 +199,7 @@ async def test_a_rename_during_the_scan_loses_nothing(
     real = Folder._list_once
     scans = []
 
-    def list_once(self: Folder) -> dict[str, folder.Place]:
+    def list_once(self: Folder) -> dict[str, Place]:
         found = real(self)
         scans.append(found)
         if len(scans) == 2:  # readdir missed it, as it may when a name changes under it
@@ -239,7 +240,7 @@ async def test_what_was_there_is_not_forgotten_for_one_listing(
     real = Folder._list_once
     listings = []
 
-    def list_once(self: Folder) -> dict[str, folder.Place]:
+    def list_once(self: Folder) -> dict[str, Place]:
         listings.append(self)
         found = real(self)
         return {base: place for base, place in found.items() if base != "2.b.host" or len(listings) > 3}
@@ -300,7 +301,7 @@ async def test_quit_after_all_messages_were_moved(
     listings = []
     real = Folder._list_once
 
-    def list_once(self: Folder) -> dict[str, folder.Place]:
+    def list_once(self: Folder) -> dict[str, Place]:
         listings.append(self)
         return real(self)
 
@@ -340,7 +341,7 @@ async def test_a_quiet_maildir_is_read_once(
     scans = []
     real = Folder._list_once
 
-    def list_once(self: Folder) -> dict[str, folder.Place]:
+    def list_once(self: Folder) -> dict[str, Place]:
         scans.append(self)
         return real(self)
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import click
 
-from restante.cli.options import CommandFailed, Settings, config_option
-from restante.config import Configuration, ConfigurationError, PasswdFile, find
+from restante.cli.loading import load
+from restante.cli.options import CommandFailed, config_option
+from restante.config import Configuration, PasswdFile
 from restante.errors import Condition, one_line
 from restante.maildrop import Inspectable
 
@@ -16,11 +17,7 @@ from restante.maildrop import Inspectable
 @click.pass_context
 def command(ctx: click.Context) -> int:
     """Say what is wrong with the configuration, the accounts and the maildrops."""
-    try:
-        path = find(ctx.ensure_object(Settings).config)
-        configuration = Configuration(path)
-    except ConfigurationError as error:
-        raise CommandFailed(str(error)) from None
+    configuration, path = load(ctx)
     problems = users = 0
     for problem in _problems(configuration):
         problems += 1

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from restante.cli.options import LOG_FORMAT, CommandFailed, Settings, config_option, logging_to_stderr
-from restante.config import Configuration, ConfigurationError, find
+from restante.cli.loading import load
+from restante.cli.options import LOG_FORMAT, CommandFailed, config_option, logging_to_stderr
+from restante.config import Configuration, ConfigurationError
 from restante.server import supervisor
 from restante.server.listener import Listener, Listening, bind
 from restante.server.service import Service
@@ -20,11 +21,7 @@ log = logging.getLogger("restante.server")
 @click.pass_context
 def command(ctx: click.Context) -> int:
     """Serve in the foreground; SIGTERM stops gracefully, SIGHUP reads the configuration again."""
-    try:
-        path = find(ctx.ensure_object(Settings).config)
-        configuration = Configuration(path)
-    except ConfigurationError as error:
-        raise CommandFailed(str(error)) from None
+    configuration, path = load(ctx)
     return run(configuration, _Reload(configuration, path))
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from restante.auth import canonical_user
-from restante.cli.options import CommandFailed, Settings, config_option
-from restante.config import Configuration, ConfigurationError, PasswdFile, PasswdFileEditor, find
+from restante.cli.loading import load
+from restante.cli.options import CommandFailed, config_option
+from restante.config import PasswdFile, PasswdFileEditor
 from restante.errors import TemporaryFailure
 
 password_option = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
@@ -28,10 +29,7 @@ def _passwd_file(ctx: click.Context) -> Path:
     Raises:
         CommandFailed: there is none.
     """
-    try:
-        configuration = Configuration(find(ctx.ensure_object(Settings).config))
-    except ConfigurationError as error:
-        raise CommandFailed(str(error)) from None
+    configuration, _ = load(ctx)
     if not configuration.passwd_files:
         raise CommandFailed('no [[auth]] of kind = "passwd-file": accounts are kept elsewhere')
     return configuration.passwd_files[0]

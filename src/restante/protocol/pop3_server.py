@@ -7,11 +7,12 @@ parsed, so pipelined commands are handled in order, each as if alone (P-275).
 
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from restante.auth import Password
 from restante.errors import AuthenticationFailed, CommandError, Condition, InternalError, NoSuchMessage
 from restante.maildrop import Message
+from restante.protocol.commands import Command, split
 from restante.protocol.events import Event, Login, Pause, Retrieve, SessionLimits, Statistics, Update
 from restante.protocol.framing import TERMINATOR, LineBuffer, LineTooLong, MessageEncoder
 from restante.protocol.replies import Replies
@@ -20,7 +21,6 @@ from restante.protocol.telnet import without_negotiation
 
 ALL_LINES = 2**62
 """More lines than any message has: what larger counts of TOP are read as (P-112)."""
-PRINTABLE = bytes(range(0x20, 0x7F))
 
 
 class State(Enum):
@@ -30,20 +30,6 @@ class State(Enum):
     TRANSACTION = "TRANSACTION"
     UPDATE = "UPDATE"
     CLOSED = "CLOSED"
-
-
-class Command(NamedTuple):
-    """A row of a command table."""
-
-    handler: "Callable[[Session, list[bytes]], Event | None]"
-    min_arguments: int
-    max_arguments: int
-    usage: str
-    """What a line with other arguments is told; ``{numbers}`` stands for the valid range (P-307)."""
-    capability: str = ""
-    """The tag that CAPA announces for an optional command (P-163)."""
-    numeric: bool = True
-    """Arguments are decimal numbers without a sign (P-006, P-014, P-113)."""
 
 
 class Session:
@@ -276,24 +262,16 @@ class Session:
         Raises:
             CommandError: there is none, or not in this state, or not with these arguments.
         """
-        # P-036: every octet after "PASS " is the password.  P-003: elsewhere spaces are forgiven.
-        words = [line[:4], line[5:]] if line[:5].upper() == b"PASS " else line.rstrip(b" \t").split(b" ")
-        if line.rstrip(b" \t").translate(None, PRINTABLE):  # P-018
-            raise CommandError("a command is printable ASCII; this line has other octets, please retype it")
-        if not words[0]:
-            raise CommandError("this line is empty or begins with a space; HELP lists the commands")
+        verb, arguments = split(line)
         table, others = self._TABLES[self._state]
-        verb = words[0].upper()
         command = table.get(verb)
         if command is None:
             raise CommandError(self._no_such_command(verb, others))
-        arguments = words[1:] if verb == b"PASS" else [word for word in words[1:] if word]
-        right_count = command.min_arguments <= len(arguments) <= command.max_arguments
-        if not right_count or (command.numeric and not all(argument.isdigit() for argument in arguments)):
+        if not command.takes(arguments):
             raise CommandError(command.usage.format(numbers=self._listing.numbers))
         return command, arguments
 
-    def _no_such_command(self, verb: bytes, others: "dict[bytes, Command]") -> str:
+    def _no_such_command(self, verb: bytes, others: dict[bytes, Command]) -> str:
         if verb in others:
             return "log in first: USER, then PASS" if self._state is State.AUTHORIZATION else "already logged in"
         now = "POP3 commands now: " + " ".join(name.decode() for name in self._TABLES[self._state][0])

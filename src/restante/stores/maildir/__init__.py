@@ -13,9 +13,10 @@ from restante.auth import Principal
 from restante.errors import NoSuchMaildrop, TemporaryFailure
 from restante.maildrop import Maildrop, MessageFile
 from restante.stores.maildir.delivery import Incoming
-from restante.stores.maildir.folder import Folder, Memory, Stored, condition
+from restante.stores.maildir.folder import Folder, condition
 from restante.stores.maildir.inspection import problems
 from restante.stores.maildir.names import NameGenerator
+from restante.stores.maildir.records import Memory, Stored
 
 T = TypeVar("T")
 log = logging.getLogger("restante.store")

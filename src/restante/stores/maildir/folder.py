@@ -9,23 +9,21 @@ import errno
 import fcntl
 import os
 import stat
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from restante.errors import Condition, MaildropInUse, PermanentFailure, TemporaryFailure, UpdateIncomplete
 from restante.maildrop import Message
 from restante.protocol.framing import wire_octets
 from restante.stores.maildir import names
+from restante.stores.maildir.records import UNREADABLE, Known, Memory, Place, Stored, add_double
 
 OURS = "restante"
 """The subfolder for our own files; without a leading dot, so that nobody takes it for a mail folder."""
 QUIET = 2.0
 """Seconds after which a directory's time of change tells that no writer is at work (generous for any clock)."""
-UNREADABLE = -1
-"""Stands for the size of a file that could not be read when it was listed."""
 PIECE = 262_144
 """Octets read at a time to measure a message."""
 SEARCHES = 4
@@ -41,68 +39,6 @@ def condition(error: OSError) -> Condition:
     """Say what an error of the system means to a client: try again, or a person is needed (P-178)."""
     kind = PermanentFailure if error.errno in _PERMANENT else TemporaryFailure
     return kind(str(error))
-
-
-class Stored(NamedTuple):
-    """A message of the listing and where it was seen."""
-
-    message: Message
-    base: str
-    path: str
-    """Relative to the Maildir: ``new/…`` or ``cur/…``; other programs may rename it at any time."""
-    size: int
-    """Octets on disk, or `UNREADABLE`."""
-    alias: str = ""
-    """See `Place`."""
-
-
-class Place(NamedTuple):
-    """Where a message is now."""
-
-    path: str
-    """Relative to the Maildir."""
-    inode: int
-    alias: str = ""
-    """Another name of the same file: a move that was seen twice, or that died between its link and its unlink."""
-
-
-class Known(NamedTuple):
-    """What is known of a file; messages are immutable (M-007), so it holds as long as the name has this inode."""
-
-    inode: int
-    message: Message
-    size: int
-    arrival: tuple[int, int, str]
-    """Sorts messages (P-048)."""
-
-
-class Memory:
-    """What was found out about the files of Maildirs, as long as the process lives.
-
-    Args:
-        limit: how many messages are remembered; the maildrops that were opened longest ago are forgotten first.
-    """
-
-    def __init__(self, limit: int = 200_000) -> None:
-        self.distrusted: set[tuple[str, str]] = set()
-        """Maildir and base name of messages whose sizes proved wrong: somebody rewrote the file."""
-        self._limit = limit
-        self._messages = 0
-        self._maildrops: dict[str, dict[str, Known]] = {}
-        self._lock = threading.Lock()
-
-    def of(self, path: str) -> dict[str, Known]:
-        """Return what is known of a Maildir, by base name."""
-        return self._maildrops.get(path, {})
-
-    def keep(self, path: str, known: dict[str, Known]) -> None:
-        """Replace what is known of a Maildir."""
-        with self._lock:
-            self._messages += len(known) - len(self._maildrops.pop(path, {}))
-            self._maildrops[path] = known
-            while self._messages > self._limit:
-                oldest = next(iter(self._maildrops))
-                self._messages -= len(self._maildrops.pop(oldest))
 
 
 class Folder:
@@ -229,7 +165,7 @@ class Folder:
                     else:
                         places[base] = place
         for base, place in doubles:
-            _add_double(places, base, place)
+            add_double(places, base, place)
         return places
 
     def _is_quiet(self) -> bool:
@@ -381,22 +317,6 @@ def sync_directory(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _add_double(places: dict[str, Place], base: str, place: Place) -> None:
-    """Enter a second file with a base name that is there already.
-
-    The same file under two names is one message.  Two files are two messages, and the one with the smaller
-    inode keeps the base name as its id.
-    """
-    first = places[base]
-    if first.inode == place.inode:
-        places[base] = place._replace(alias=first.path)  # cur after new: the later name is the one to use
-        return
-    if place.inode < first.inode:
-        first, place = place, first
-        places[base] = first
-    places[f"{base}\0{place.inode}"] = place
 
 
 def read_through(path: str) -> tuple[int, os.stat_result]:
