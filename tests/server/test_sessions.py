@@ -450,7 +450,12 @@ def test_one_busy_client_does_not_hold_the_others_up(loop_factory: LoopFactory) 
         with office.connect() as busy, office.connect() as other:
             busy.login()
             other.login(b"alice")
-            reader = threading.Thread(target=busy.rest)
+
+            def read_on() -> None:
+                with contextlib.suppress(ConnectionResetError):  # the end comes while much is still unread
+                    busy.rest()
+
+            reader = threading.Thread(target=read_on)
             reader.start()
             lists = 10_000
             busy.send(b"LIST\r\n" * lists)
