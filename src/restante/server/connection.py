@@ -233,6 +233,7 @@ class Connection(asyncio.BufferedProtocol):
             while piece and session.message_data(piece):
                 self._flush()
                 await self._until_writable()
+                await asyncio.sleep(0)  # a peer that keeps up with us must not keep us from the others
                 if self._over():
                     return
                 piece = await self._read(reader)
