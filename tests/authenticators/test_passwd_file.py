@@ -197,6 +197,9 @@ async def test_a_file_that_is_just_being_written_locks_nobody_out(path: Path, ha
     os.utime(path, (1000, 1000))  # it stays like that: so it is meant
     with pytest.raises(AuthenticationFailed):
         await accounts.authenticate(Password("bob", b"new"))
+    os.utime(path, (2**32, 2**32))  # and a clock that was wrong does not keep what is gone
+    with pytest.raises(AuthenticationFailed):
+        await accounts.authenticate(Password("bob", b"new"))
 
 
 async def test_a_removed_account_is_refused_at_once(path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from restante.cli.options import LOG_FORMAT, _Batches
+from restante.cli.options import LOG_FORMAT, WhenThereIsRoom, _Batches
 
 
 @pytest.fixture
@@ -66,3 +66,15 @@ def test_nowhere_to_write(tmp_path: Path) -> None:
     handler.close()
     assert not handler._thread.is_alive()
     os.close(descriptor)
+
+
+def test_a_process_without_threads_waits_for_nobody(pipe: tuple[int, int]) -> None:
+    """The parent of the workers: what finds no room is dropped, and signals are still heeded."""
+    handler = WhenThereIsRoom(pipe[1])
+    handler.handle(record("first"))
+    for _ in range(1000):
+        handler.handle(record("x" * 10_000))
+    os.close(pipe[1])
+    lines = read_all(pipe[0]).splitlines()
+    assert lines[0] == "first"
+    assert 5 < len(lines) < 1000

@@ -241,6 +241,22 @@ def test_long_listings_come_in_slices() -> None:
     assert b"".join(sent).endswith(b"+OK 20000 messages (20000 octets)\r\n" + expected + b".\r\n+OK 20000 20000\r\n")
 
 
+def test_a_listing_with_little_to_show_takes_its_turns_as_well() -> None:
+    """P-295: everything is marked, and LIST still looks at all of it, in steps."""
+    session = Session("mail.example.org", limits=SessionLimits(turn=10))
+    session.receive_data(b"USER bob\r\nPASS secret\r\n")
+    session.next_event()
+    session.login_succeeded([Message(f"{number}", 1) for number in range(20_000)])
+    session._listing.deleted.update(range(1, 20_001))
+    session.data_to_send()
+    session.receive_data(b"LIST\r\n")
+    turns = 1
+    while session.next_event() is None and session.unfinished:
+        turns += 1
+    assert turns == 3  # one command, twenty slices and an end
+    assert session.data_to_send() == b"+OK 0 messages (20000 octets)\r\n.\r\n"
+
+
 def test_sizes_are_not_cut_to_32_bits() -> None:
     """P-073."""
     session = Session("mail.example.org")

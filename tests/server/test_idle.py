@@ -78,8 +78,8 @@ def test_a_client_that_does_not_read_is_dropped(office: Office) -> None:
             client.file.read(3_000_000)  # the server moves on
             travel(office, 400)
             assert len(office.server.connections) == 1
-        travel(office, 601)
-        travel(office, 601)  # what the last read had freed may have counted as progress
+        for _ in range(5):  # what the last read had freed may count as progress, more than once
+            travel(office, 601)
         office.wait_until_empty()
         assert len(office.contents()) == 2
 

@@ -260,6 +260,7 @@ class OddStore(MemoryStore):
     updating: Gate | None = None
     open_error: Exception | None = None
     update_error: Exception | None = None
+    closing: Gate | None = None
     file: MessageFile | None = None
 
     async def open(self, principal: Principal) -> Maildrop:
@@ -289,6 +290,8 @@ class OddMaildrop:
         await self._maildrop.update(deleted)
 
     async def close(self) -> None:
+        if self._store.closing is not None:
+            await self._store.closing.wait()
         await self._maildrop.close()
 
 
@@ -501,6 +504,52 @@ def test_stop_waits_for_an_update_that_has_begun(loop_factory: LoopFactory) -> N
             stopping.result(TIMEOUT)
             assert client.rest().endswith(b"+OK 1 messages deleted, 0 left\r\n")
             assert office.contents() == []
+
+
+def test_stop_lets_the_last_reply_out(loop_factory: LoopFactory) -> None:
+    """P-131, P-294: the update is done, the maildrop is just being closed, and the client is still to be told."""
+    store = OddStore()
+    store.closing = Gate()
+    with Office(loop_factory, store) as office:
+        office.deliver(MAIL)
+        with office.connect() as client:
+            client.login()
+            client.send(b"DELE 1\r\nQUIT\r\n")
+            assert store.closing.reached.wait(TIMEOUT)
+            stopping = asyncio.run_coroutine_threadsafe(office.server.stop(0), office.loop)
+            store.closing.open()
+            stopping.result(TIMEOUT)
+            assert client.rest().endswith(b"+OK 1 messages deleted, 0 left\r\n")
+
+
+def test_stop_during_a_read(loop_factory: LoopFactory, caplog: pytest.LogCaptureFixture) -> None:
+    """P-133: a disk that takes its time is no defect of ours."""
+
+    class SlowFile(BreakingFile):
+        gate = threading.Event()
+        reached = threading.Event()
+
+        def read(self, _size: int = -1, /) -> bytes:
+            self.reads += 1
+            if self.reads > 1:
+                self.reached.set()
+                self.gate.wait(TIMEOUT)
+            return b"Subject: x\r\n"
+
+    store = OddStore()
+    store.file = file = SlowFile()
+    with Office(loop_factory, store) as office:
+        office.deliver(MAIL)
+        with office.connect() as client:
+            client.login()
+            client.send(b"RETR 1\r\n")
+            assert file.reached.wait(TIMEOUT)
+            stopping = asyncio.run_coroutine_threadsafe(office.server.stop(0), office.loop)
+            office.call(asyncio.sleep(0))
+            file.gate.set()
+            stopping.result(TIMEOUT)
+        assert len(office.contents()) == 1
+    assert "internal error" not in caplog.text
 
 
 def test_stop_lets_sessions_end_by_themselves(office: Office) -> None:

@@ -14,7 +14,7 @@ from restante.errors import MaildropInUse, NoSuchMaildrop, PermanentFailure, Tem
 from restante.maildrop import Correctable, Message
 from restante.stores.maildir import MaildirStore, folder, names
 from restante.stores.maildir.folder import Folder
-from restante.stores.maildir.records import Known, Memory, Place
+from restante.stores.maildir.records import Key, Known, Memory, Paths
 from tests.stores.test_contract import BOB, contents, deliver, read
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
@@ -199,11 +199,11 @@ async def test_a_rename_during_the_scan_loses_nothing(
     real = Folder._list_once
     scans = []
 
-    def list_once(self: Folder) -> dict[str, Place]:
+    def list_once(self: Folder) -> dict[Key, Paths]:
         found = real(self)
         scans.append(found)
         if len(scans) == 2:  # readdir missed it, as it may when a name changes under it
-            return {base: path for base, path in found.items() if base != "2.b.host"}
+            return {key: paths for key, paths in found.items() if key[0] != "2.b.host"}
         return found
 
     monkeypatch.setattr(Folder, "_list_once", list_once)
@@ -240,10 +240,10 @@ async def test_what_was_there_is_not_forgotten_for_one_listing(
     real = Folder._list_once
     listings = []
 
-    def list_once(self: Folder) -> dict[str, Place]:
+    def list_once(self: Folder) -> dict[Key, Paths]:
         listings.append(self)
         found = real(self)
-        return {base: place for base, place in found.items() if base != "2.b.host" or len(listings) > 3}
+        return {key: paths for key, paths in found.items() if key[0] != "2.b.host" or len(listings) > 4}
 
     monkeypatch.setattr(Folder, "_list_once", list_once)
     assert len(await contents(store)) == 2
@@ -277,6 +277,96 @@ async def test_two_files_with_one_base_name_are_two_messages(store: MaildirStore
     assert len(await contents(store)) == 2
 
 
+@pytest.mark.parametrize("undo", [60, 0])
+async def test_a_message_that_was_not_marked_is_never_taken_for_one_that_was(
+    tmp_path: Path, maildir: Path, undo: float
+) -> None:
+    """P-131, P-134: the marked one is gone already, and another file has its base name; nor is it sent instead."""
+    store = MaildirStore(f"{tmp_path}/{{user}}", undo)
+    first = put(maildir, "new/100.a.host", b"A\n")
+    put(maildir, "cur/100.a.host:2,S", b"B\n")
+    maildrop = await store.open(BOB)
+    texts = [await read(maildrop, number) for number in (1, 2)]
+    assert sorted(texts) == [b"A\r\n", b"B\r\n"]
+    marked = texts.index(b"A\r\n") + 1
+    first.unlink()
+    with pytest.raises(TemporaryFailure):
+        await maildrop.retrieve(marked)
+    await maildrop.update({marked})
+    await maildrop.close()
+    assert await contents(store) == [b"B\r\n"]
+
+
+async def test_ids_of_two_files_with_one_base_name_do_not_move(store: MaildirStore, maildir: Path) -> None:
+    """P-125, P-126: not when a copy comes, whatever its inode, and not when one of them is deleted."""
+
+    async def ids() -> dict[bytes, str]:
+        maildrop = await store.open(BOB)
+        found = {await read(maildrop, n): message.unique_id for n, message in enumerate(maildrop.listing, 1)}
+        await maildrop.close()
+        return found
+
+    spare = [put(maildir, f"tmp/spare{number}") for number in range(3)]  # so that inodes may come in any order
+    put(maildir, "cur/100.a.host:2,S", b"A\n")
+    before = await ids()
+    assert before == {b"A\r\n": "100.a.host"}
+    for path in spare:
+        path.unlink()
+    put(maildir, "new/100.a.host", b"B\n")
+    both = await ids()
+    assert both[b"A\r\n"] == "100.a.host" != both[b"B\r\n"]
+    maildrop = await store.open(BOB)
+    await maildrop.update({n for n, message in enumerate(maildrop.listing, 1) if message.unique_id == "100.a.host"})
+    await maildrop.close()
+    assert await ids() == {b"B\r\n": both[b"B\r\n"]}
+
+
+async def test_hard_links_do_not_keep_a_message_alive(store: MaildirStore, maildir: Path) -> None:
+    """P-131, P-135: rename(2) of one of two links onto the other does nothing, and says that all is well."""
+    os.link(put(maildir, "new/100.a.host", b"A\n"), maildir / "cur/100.a.host")
+    put(maildir, "cur/200.b.host:2,", b"B\n")
+    assert await contents(store) == [b"A\r\n", b"B\r\n"]
+    os.link(maildir / "cur/200.b.host:2,", maildir / "restante/deleted/200.b.host:2,")
+    maildrop = await store.open(BOB)
+    await maildrop.update({1, 2})
+    await maildrop.close()
+    assert await contents(store) == []
+    assert sorted(path.name for path in (maildir / "restante/deleted").iterdir()) == ["100.a.host", "200.b.host:2,"]
+
+
+async def test_a_deleted_message_does_not_overwrite_another(store: MaildirStore, maildir: Path) -> None:
+    """Both can be brought back."""
+    put(maildir, "new/100.a.host", b"A\n")
+    put(maildir, "cur/100.a.host", b"B\n")
+    put(maildir, "cur/200.b.host:2,", b"C\n")
+    await contents(store)
+    for number in (1, 2):
+        put(maildir, f"restante/deleted/200.b.host:2,{'.1' * (number - 1)}", b"older\n")
+    maildrop = await store.open(BOB)
+    await maildrop.update({1, 2, 3})
+    await maildrop.close()
+    kept = {path.name: path.read_bytes() for path in (maildir / "restante/deleted").iterdir()}
+    assert sorted(kept.values()) == [b"A\n", b"B\n", b"C\n", b"older\n", b"older\n"]
+
+
+async def test_a_name_that_two_listings_miss_is_found_by_the_third(
+    store: MaildirStore, maildir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """M-006: at the first login of a process too, as long as listings go on to differ."""
+    for number in range(5):
+        put(maildir, f"cur/{number + 1}.a.host:2,", b"%d\n" % number)
+    real = Folder._list_once
+    listings = []
+
+    def list_once(self: Folder) -> dict[Key, Paths]:
+        listings.append(self)
+        missed = {1: ("1.a.host", "2.a.host"), 2: ("2.a.host", "3.a.host"), 3: ("4.a.host",)}.get(len(listings), ())
+        return {key: paths for key, paths in real(self).items() if key[0] not in missed}
+
+    monkeypatch.setattr(Folder, "_list_once", list_once)
+    assert len(await contents(store)) == 5
+
+
 async def test_names_without_a_base(store: MaildirStore, maildir: Path) -> None:
     """P-123: an id is never empty."""
     put(maildir, "cur/:2,S", b"one\n")
@@ -301,7 +391,7 @@ async def test_quit_after_all_messages_were_moved(
     listings = []
     real = Folder._list_once
 
-    def list_once(self: Folder) -> dict[str, Place]:
+    def list_once(self: Folder) -> dict[Key, Paths]:
         listings.append(self)
         return real(self)
 
@@ -341,7 +431,7 @@ async def test_a_quiet_maildir_is_read_once(
     scans = []
     real = Folder._list_once
 
-    def list_once(self: Folder) -> dict[str, Place]:
+    def list_once(self: Folder) -> dict[Key, Paths]:
         scans.append(self)
         return real(self)
 
@@ -368,12 +458,16 @@ async def test_a_message_is_measured_once(store: MaildirStore, maildir: Path, mo
 def test_what_is_remembered_is_bounded() -> None:
     """The maildrops that were opened longest ago are forgotten."""
     memory = Memory(limit=5)
-    entry = Known(1, Message("id", 1), 1, (0, 0, ""))
+    entry = Known(Message("id", 1), 1, (0, 0, ""))
     for path in ("a", "b", "c", "b"):
-        memory.keep(path, {"1": entry, "2": entry})
+        memory.keep(path, {("1", 1): entry, ("2", 2): entry})
     assert [len(memory.of(path)) for path in ("a", "b", "c")] == [0, 2, 2]
-    memory.keep("d", {str(number): entry for number in range(9)})
-    assert [len(memory.of(path)) for path in ("b", "c", "d")] == [0, 0, 0]
+    for _ in range(10):  # what is forgotten makes room
+        memory.forget("b", [("1", 1), ("2", 2), ("3", 3)])
+        memory.keep("b", {("1", 1): entry, ("2", 2): entry})
+    assert [len(memory.of(path)) for path in ("b", "c")] == [2, 2]
+    memory.keep("d", {(str(number), number): entry for number in range(9)})
+    assert [len(memory.of(path)) for path in ("b", "c", "d")] == [0, 0, 9]
 
 
 async def test_a_file_with_another_inode_is_another_file(store: MaildirStore, maildir: Path) -> None:

@@ -192,7 +192,7 @@ class PasswdFile:
 
 def _is_being_written(before: tuple[int, int, int], now: tuple[int, int, int]) -> bool:
     """The same file has just changed; one that was moved into its place is complete."""
-    return before[2] == now[2] and time.time_ns() - now[0] < SETTLING * 1_000_000_000
+    return before[2] == now[2] and 0 <= time.time_ns() - now[0] < SETTLING * 1_000_000_000
 
 
 class PasswdFileEditor:

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import logging
 import os
+import select
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -113,6 +114,25 @@ class _Batches(logging.Handler):
         with contextlib.suppress(OSError):  # nowhere to write: serving mail matters more
             while octets:
                 octets = octets[os.write(self._descriptor, octets) :]
+
+
+class WhenThereIsRoom(logging.Handler):
+    """Writes a line at once, or drops it where nobody reads: for a process that has no thread to wait in.
+
+    Args:
+        descriptor: where to write.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; a pipe that is ready takes 4096 octets without waiting."""
+        line = self.format(record).encode("utf-8", "backslashreplace")[:4095] + b"\n"
+        with contextlib.suppress(OSError):
+            if select.select([], [self._descriptor], [], 0)[1]:
+                os.write(self._descriptor, line)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from restante.cli.loading import load
-from restante.cli.options import LOG_FORMAT, CommandFailed, config_option, logging_to_stderr
+from restante.cli.options import LOG_FORMAT, STDERR, CommandFailed, WhenThereIsRoom, config_option, logging_to_stderr
 from restante.config import Configuration, ConfigurationError
 from restante.server import supervisor
 from restante.server.listener import Listener, Listening, bind
@@ -48,7 +48,7 @@ def run(configuration: Configuration, reload: supervisor.Reload | None, welcome:
         with logging_to_stderr():
             supervisor.serve(configuration.service(), slots[0], reload, ready)
         return 0
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, handlers=[WhenThereIsRoom(STDERR)])
     return supervisor.supervise(configuration.service(), slots, reload, ready, logging_to_stderr)
 
 

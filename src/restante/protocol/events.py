@@ -50,7 +50,7 @@ class SessionLimits:
     output: int = 65536
     """Octets waiting to be sent at which nothing more is parsed (P-277)."""
     turn: int = 100
-    """Commands handled before others have their turn (P-295)."""
+    """Commands, or slices of a listing, before others have their turn (P-295)."""
     login_attempts: int = 5
     """Failed logins before the session ends (P-045)."""
     bad_before_login: int = 20

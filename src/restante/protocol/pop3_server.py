@@ -97,11 +97,12 @@ class Session:
             `unfinished`) another turn is missing, and when the session is over.
         """
         self.unfinished = False
-        last = self.commands + self._limits.turn
+        steps = self._limits.turn
         while self._awaiting is None and self._state is not State.CLOSED:
-            if self._replies.octets >= self._limits.output or self.commands >= last:
+            if self._replies.octets >= self._limits.output or steps == 0:
                 self.unfinished = True  # P-277: send what there is, and ask again
                 break
+            steps -= 1
             if self._slices is not None:
                 self._send_slice(self._slices)
                 continue

@@ -7,7 +7,7 @@ from restante.errors import NoSuchMessage
 from restante.maildrop import Message
 
 SLICE = 1000
-"""Lines of a long listing that are made at a time (P-295)."""
+"""Messages of a long listing that are looked at in one step (P-295)."""
 
 
 class ScanListing:
@@ -67,6 +67,6 @@ class ScanListing:
 
     def slices(self, line: Callable[[int, Message], bytes]) -> Iterator[bytes]:
         """Make the lines of a multi-line listing, some at a time; deleted messages leave gaps (P-078, P-127)."""
-        messages = ((number, m) for number, m in enumerate(self._messages, 1) if number not in self.deleted)
-        while lines := [line(number, message) for number, message in islice(messages, SLICE)]:
-            yield b"".join(lines)
+        numbered = enumerate(self._messages, 1)
+        while messages := list(islice(numbered, SLICE)):
+            yield b"".join([line(number, message) for number, message in messages if number not in self.deleted])

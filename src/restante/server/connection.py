@@ -112,13 +112,14 @@ class Connection(asyncio.BufferedProtocol):
 
     async def drop(self, reason: str) -> None:
         """End the session now, without UPDATE; one that has begun is finished and answered (P-294)."""
-        updating = self._session.state is State.UPDATE
-        if not updating:
+        # A session that is CLOSED has had its end, and perhaps its last reply is still to come.
+        cut = self._session.state not in (State.UPDATE, State.CLOSED)
+        if cut:
             self._session.abandon(reason)
             self._wake()
         while self._task is not None:
             await asyncio.wait([self._task])
-        if not updating and not self._lost:
+        if cut and not self._lost:
             self._leave()
             self._transport.abort()
 
@@ -237,6 +238,8 @@ class Connection(asyncio.BufferedProtocol):
                 if self._over():
                     return
                 piece = await self._read(reader)
+                if self._over():
+                    return
             if not session.message_complete() and isinstance(self._maildrop, Correctable):
                 self._maildrop.distrust(event.number)
         finally:

@@ -127,10 +127,7 @@ class _MaildirMaildrop:
         except FileNotFoundError:
             # Another program moves or flags messages, seldom only one: learn the new names of all.
             places = self._folder.places()
-            self._stored = [
-                stored._replace(path=places[stored.base].path) if stored.base in places else stored
-                for stored in self._stored
-            ]
+            self._stored = [stored._replace(paths=places.get(stored.key, stored.paths)) for stored in self._stored]
         return self._folder.open_message(self._stored[number - 1])
 
     def distrust(self, number: int) -> None:

@@ -7,18 +7,18 @@ docs/INTERNALS.md; tests stop `remove` and deliveries after each system call and
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import stat
 import time
 from collections.abc import Iterable, Iterator
-from operator import itemgetter
 from typing import BinaryIO
 
 from restante.errors import Condition, MaildropInUse, PermanentFailure, TemporaryFailure, UpdateIncomplete
 from restante.maildrop import Message
 from restante.protocol.framing import wire_octets
 from restante.stores.maildir import names
-from restante.stores.maildir.records import UNREADABLE, Known, Memory, Place, Stored, add_double
+from restante.stores.maildir.records import UNREADABLE, Key, Known, Memory, Paths, Stored, with_unique_ids
 
 OURS = "restante"
 """The subfolder for our own files; without a leading dot, so that nobody takes it for a mail folder."""
@@ -112,73 +112,68 @@ class Folder:
             OSError: ``new`` or ``cur`` cannot be listed.  Never an empty listing for that reason.
         """
         before = self._memory.of(self.path)
-        known: dict[str, Known] = {}
-        found: list[tuple[tuple[int, int, str], Stored]] = []
-        places = self.places()
+        known: dict[Key, Known] = {}
+        places: dict[Key, Paths] = {}
+        files = self.places()
         for _ in range(SEARCHES):
-            for base, place in places.items():
-                entry = before.get(base)
-                if entry is None or entry.inode != place.inode:
-                    entry = self._examine(base, place)
+            places |= files
+            for key, paths in files.items():
+                entry = before.get(key) or self._examine(key[0], paths[-1])
                 if entry is not None:
-                    known[base] = entry
-                    found.append((entry.arrival, Stored(entry.message, base, place.path, entry.size, place.alias)))
+                    known[key] = entry
             # Moved since it was listed, or missed by the listing because it was just moving.
-            missing = (places.keys() | before.keys()) - known.keys()
-            if not missing or (self._is_quiet() and not missing & places.keys()):
+            missing = (files.keys() | before.keys()) - known.keys()
+            if not missing or (self._is_quiet() and not missing & files.keys()):
                 break
             again = self._list_once()
-            places = {base: again[base] for base in missing & again.keys()}
-        readable = {base: entry for base, entry in known.items() if entry.size != UNREADABLE}
-        self._memory.keep(self.path, readable)
-        found.sort(key=itemgetter(0))
-        return [stored for _, stored in found]
+            files = {key: again[key] for key in missing & again.keys()}
+        with_unique_ids(known, before)
+        self._memory.keep(self.path, {key: entry for key, entry in known.items() if entry.size != UNREADABLE})
+        in_order = sorted(known.items(), key=lambda item: item[1].arrival)
+        return [Stored(entry.message, key, places[key], entry.size) for key, entry in in_order]
 
-    def places(self) -> dict[str, Place]:
-        """Map base names to places; a name that was renamed while we read is looked for again (M-006).
+    def places(self) -> dict[Key, Paths]:
+        """Find all files; as long as names change, what a listing lacks is looked for again (M-006).
 
         Raises:
             OSError: ``new`` or ``cur`` cannot be listed.
         """
-        places = self._list_once()
-        if self._is_quiet():
-            return places
-        again = self._list_once()
-        missing = places.keys() - again.keys()
-        if missing:
-            third = self._list_once()
-            again |= {base: third[base] for base in missing & third.keys()}
-        return again
+        found = self._list_once()
+        lacking: set[Key] = set()
+        for _ in range(SEARCHES):
+            if self._is_quiet():
+                break
+            again = self._list_once()
+            gone = lacking - again.keys()  # two listings in a row lack them
+            news = again.keys() - found.keys()
+            lacking = found.keys() - again.keys() - gone
+            found = {key: paths for key, paths in found.items() if key not in gone} | again
+            if not news and not lacking:
+                break
+        return found
 
-    def _list_once(self) -> dict[str, Place]:
-        places: dict[str, Place] = {}
-        doubles: list[tuple[str, Place]] = []
+    def _list_once(self) -> dict[Key, Paths]:
+        files: dict[Key, Paths] = {}
         for directory in ("new", "cur"):  # in this order: mail moves from new to cur
             with os.scandir(self.join(directory)) as entries:
                 for entry in entries:
                     if entry.name.startswith(".") or not entry.is_file(follow_symlinks=False):
                         continue
-                    base = names.base_name(entry.name)
-                    place = Place(f"{directory}/{entry.name}", entry.inode())
-                    if base in places:
-                        doubles.append((base, place))
-                    else:
-                        places[base] = place
-        for base, place in doubles:
-            add_double(places, base, place)
-        return places
+                    key = names.base_name(entry.name), entry.inode()
+                    path = f"{directory}/{entry.name}"
+                    files[key] = (*files[key], path) if key in files else (path,)
+        return files
 
     def _is_quiet(self) -> bool:
         changed = max(os.stat(self.join(directory)).st_mtime for directory in ("new", "cur"))
         return changed < time.time() - QUIET
 
-    def _examine(self, base: str, place: Place) -> Known | None:
+    def _examine(self, base: str, path: str) -> Known | None:
         """Find out what there is to know of a file; None if it is no longer there."""
-        path, inode = place.path, place.inode
         unique_id, arrival = names.unique_id(base), names.arrival(base)
         sizes = names.known_sizes(base)
         if sizes is not None and arrival is not None and (self.path, base) not in self._memory.distrusted:
-            return Known(inode, Message(unique_id, sizes[1]), sizes[0], arrival)
+            return Known(Message(unique_id, sizes[1]), sizes[0], arrival)
         try:
             octets, status = read_through(self.join(path))
             size = status.st_size
@@ -190,7 +185,7 @@ class Folder:
             except FileNotFoundError:
                 return None
             octets, size = status.st_size, UNREADABLE
-        return Known(inode, Message(unique_id, octets), size, arrival or (int(status.st_mtime), 0, base))
+        return Known(Message(unique_id, octets), size, arrival or (int(status.st_mtime), 0, base))
 
     # -- reading ------------------------------------------------------------------------------------
 
@@ -216,8 +211,8 @@ class Folder:
 
     def distrust(self, stored: Stored) -> None:
         """Somebody rewrote the message: the next session reads it anew, whatever its name says."""
-        self._memory.distrusted.add((self.path, stored.base))
-        self._memory.of(self.path).pop(stored.base, None)
+        self._memory.distrusted.add((self.path, stored.key[0]))
+        self._memory.forget(self.path, [stored.key])
 
     # -- removing -----------------------------------------------------------------------------------
 
@@ -232,21 +227,19 @@ class Folder:
             UpdateIncomplete: some are still there (P-134).
         """
         problems: list[str] = []
-        left = {stored.base: Place(stored.path, 0, stored.alias) for stored in messages}
-        known = self._memory.of(self.path)
-        for base in left:
-            known.pop(base, None)
-        moved: dict[str, Place] = {}
+        left = {stored.key: stored.paths for stored in messages}
+        self._memory.forget(self.path, left)
         try:
             for _ in range(SEARCHES):
-                moved = {base: place for base, place in left.items() if not self._remove_one(place, keep, problems)}
+                moved = [key for key, paths in left.items() if not self._remove_one(paths, keep, problems)]
                 if not moved:
                     break
-                # Another program changed their flags, or removed them; one look for all of them.
+                # Another program changed their flags, or removed them; one look for all of them.  The inode tells
+                # that what is found is not another file of that base name.
                 now = self.places()
-                left = {base: now[base] for base in moved.keys() & now.keys()}
+                left = {key: now[key] for key in moved if key in now}
             else:
-                problems += [f"{self.join(place.path)} is renamed faster than we can follow" for place in left.values()]
+                problems += [f"{self.join(paths[-1])} is renamed faster than we can follow" for paths in left.values()]
             # The new place before the old ones: after a power cut a message may stand in both, never in none.
             for directory in ([self.join(OURS, "deleted")] if keep else []) + [self.join("cur"), self.join("new")]:
                 sync_directory(directory)
@@ -255,13 +248,13 @@ class Folder:
         if problems:
             raise UpdateIncomplete("; ".join(problems[:3]))
 
-    def _remove_one(self, place: Place, keep: bool, problems: list[str]) -> bool:
-        """Remove a message under all its names; returns whether it was there under the first."""
+    def _remove_one(self, paths: Paths, keep: bool, problems: list[str]) -> bool:
+        """Remove a file under all its names; returns whether it was there."""
         try:
-            self._remove_path(place.path, keep)
-            if place.alias:
-                with contextlib.suppress(FileNotFoundError):
-                    self._remove_path(place.alias, keep)
+            if keep:
+                self._set_aside(paths[-1])
+            else:
+                os.unlink(self.join(paths[-1]))
         except FileNotFoundError:
             if keep and not os.path.isdir(self.join(OURS, "deleted")):
                 problems.append(f"{self.join(OURS, 'deleted')} is missing")
@@ -269,13 +262,20 @@ class Folder:
             return False
         except OSError as error:
             problems.append(str(error))
+            return True
+        for path in paths[:-1]:
+            _unlink_if_there(self.join(path))
         return True
 
-    def _remove_path(self, path: str, keep: bool) -> None:
-        if keep:
-            os.rename(self.join(path), self.join(OURS, "deleted", os.path.basename(path)))
-        else:
-            os.unlink(self.join(path))
+    def _set_aside(self, path: str) -> None:
+        """Move a message into ``restante/deleted``, where nobody but the holder of the lock adds anything."""
+        source, target = self.join(path), self.join(OURS, "deleted", os.path.basename(path))
+        if os.path.lexists(target):
+            if os.path.samefile(source, target):  # brought back by a link: rename would leave it where it is
+                os.unlink(source)
+                return
+            target = next(name for number in itertools.count(1) if not os.path.lexists(name := f"{target}.{number}"))
+        os.rename(source, target)
 
     # -- keeping the house clean --------------------------------------------------------------------
 
