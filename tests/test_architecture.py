@@ -11,14 +11,15 @@ SOURCE = Path(__file__).parent.parent / "src" / "restante"
 # What each part may import of the others; a part may always import itself, and `restante` for its version.
 ALLOWED = {
     "errors": set[str](),
+    "saslprep": set[str](),
     "auth": {"errors"},
     "maildrop": {"auth", "errors"},
-    "protocol": {"maildrop", "auth", "errors"},
-    "stores": {"maildrop", "auth", "errors", "protocol.framing"},
-    "authenticators": {"auth", "errors"},
+    "protocol": {"maildrop", "auth", "saslprep", "errors"},
+    "stores": {"maildrop", "auth", "errors", "protocol.framing", "protocol.surrogate"},
+    "authenticators": {"auth", "saslprep", "errors"},
     "server": {"protocol", "maildrop", "auth", "errors"},
     "config": {"server", "stores", "authenticators", "protocol", "maildrop", "auth", "errors"},
-    "cli": {"config", "server", "maildrop", "auth", "errors"},
+    "cli": {"config", "server", "maildrop", "auth", "saslprep", "errors"},
     "__init__": set[str](),
     "__main__": {"cli"},
 }

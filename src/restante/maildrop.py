@@ -20,6 +20,11 @@ class Message(NamedTuple):
     """Exactly what RETR sends before byte-stuffing."""
     wire_form: bool = False
     """The stored octets are what RETR sends: CRLF throughout and at the end, no line begins with a dot."""
+    surrogate: int = 0
+    """What RETR sends to a client that has not said UTF8: octets of the form whose headers are ASCII (P-256).
+
+    0: all headers are ASCII, and there is only one form.
+    """
 
 
 class MessageFile(Protocol):

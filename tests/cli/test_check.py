@@ -113,7 +113,7 @@ def test_a_message_twice(office: Path) -> None:
 
 def test_a_message_whose_name_tells_the_wrong_size(office: Path) -> None:
     """P-087: what a name of ours says is what STAT and LIST would say."""
-    right, wrong = (names.with_sizes(names.NameGenerator("host").next(), 3, wire) for wire in (4, 5))
+    right, wrong = (names.with_sizes(names.NameGenerator("host").next(), names.Sizes(3, wire, 0)) for wire in (4, 5))
     (office / "mail" / "bob" / "new" / right).write_bytes(b"ab\n")
     assert done(check(office)).startswith("restante.toml: all is well")
     (office / "mail" / "bob" / "new" / wrong).write_bytes(b"ab\n")

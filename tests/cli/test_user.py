@@ -62,8 +62,8 @@ async def test_the_password_is_the_first_line(users: Path, stdin: str) -> None:
     [
         ("", "is empty"),
         ("\n", "is empty"),
-        ("s\N{LATIN SMALL LETTER U WITH DIAERESIS}\xdf\n", "ASCII"),
-        ("a\tb\n", "ASCII"),
+        ("a\tb\n", "SASLprep prohibits"),
+        ("\N{SOFT HYPHEN}\n", "nothing is left"),
     ],
 )
 def test_passwords_that_nobody_could_send(users: Path, stdin: str, text: str) -> None:
@@ -79,7 +79,7 @@ def test_passwords_that_nobody_could_send(users: Path, stdin: str, text: str) ->
     ("arguments", "text"),
     [
         (("add", "bob"), "bob exists already"),
-        (("add", "a b"), "a user name is printable ASCII"),
+        (("add", "a b"), "a user name is printable"),
         (("add", "../bob"), "a user name has no slash"),
         (("passwd", "alice"), "there is no account alice"),
     ],
@@ -245,7 +245,7 @@ def test_who_changes_his_mind_at_the_prompt(users: Path, key: bytes) -> None:
 @pytest.mark.parametrize(
     "typed",
     [
-        "s\N{LATIN SMALL LETTER U WITH DIAERESIS}\xdf".encode(),
+        "\N{ARABIC LETTER ALEF}1".encode(),
         b"\xff",
     ],
     ids=["UTF-8", "not UTF-8"],
@@ -260,7 +260,7 @@ def test_typed_passwords_that_nobody_could_send(users: Path, typed: bytes) -> No
             terminal.type(typed + b"\n")
         assert terminal.end() == 1
     assert b"Traceback" not in terminal.screen
-    assert b"ASCII" in terminal.screen
+    assert b"not UTF-8" in terminal.screen or b"SASLprep" in terminal.screen
     assert users.read_bytes() == b"bob:{PLAIN}b\n"
 
 

@@ -94,7 +94,7 @@ def test_peers_of_real_sockets() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname(), 5) as client:
         connection, peername = server.accept()
         with connection:
-            assert Peer.of(peername) == Peer(f"127.0.0.1:{client.getsockname()[1]}", loopback=True)
+            assert Peer.of(peername) == Peer(f"127.0.0.1:{client.getsockname()[1]}", "127.0.0.1", loopback=True)
     near, far = socket.socketpair(socket.AF_UNIX)
     with near, far:
-        assert Peer.of(near.getpeername()) == Peer("unix", loopback=True)
+        assert Peer.of(near.getpeername()) == Peer("unix", "", loopback=True)

@@ -14,9 +14,10 @@ from restante.authenticators.passwd_file import PasswdFile
 from restante.config import Configuration, ConfigurationError, find
 from restante.server.addresses import Address
 from restante.server.listener import Listener
-from restante.server.service import Limits
+from restante.server.service import Door, Limits
 from restante.stores.maildir import MaildirStore
 from restante.stores.memory import MemoryStore
+from tests.certificates import certificate
 
 VALID = """\
 # The example of the documentation.
@@ -37,6 +38,7 @@ cleartext_login = "never"
 [[listener]]
 protocol = "pop3"
 address  = "unix:run/pop3.sock"
+tls      = "implicit"
 
 [tls]
 certificate = "tls/cert.pem"        # full chain
@@ -118,25 +120,30 @@ def change(old: str, new: str, text: str = SMALL) -> str:
 
 def test_the_whole_example(path: Path) -> None:
     """Design, section 3: every key arrives where it belongs; relative paths are relative to the file."""
-    configuration = read(path, VALID)
     folder = path.parent
+    pair = certificate("mail.example.org")
+    (folder / "tls").mkdir()
+    for name, pem in (("cert.pem", pair.chain), ("key.pem", pair.key)):
+        (folder / "tls" / name).write_bytes(pem)
+    configuration = read(path, VALID)
     assert configuration.hostname == "mail.example.org"
     assert configuration.workers == 2
     assert configuration.listeners == [
-        Listener(Address("127.0.0.1", 1110), "loopback"),
-        Listener(Address("::1", 1110), "never"),
-        Listener(Address("", 0, str(folder / "run/pop3.sock")), "loopback"),
+        Listener(Address("127.0.0.1", 1110), Door("none", "loopback")),
+        Listener(Address("::1", 1110), Door("starttls", "never")),
+        Listener(Address("", 0, str(folder / "run/pop3.sock")), Door("implicit")),
     ]
     assert configuration.passwd_files == [folder / "users", Path("/srv/more-users")]
     assert [type(table) for table in configuration.authenticators] == [PasswdFile, PasswdFile]
     assert isinstance(configuration.store, MaildirStore)
     assert configuration.store.folder("bob@example.org").path == str(folder / "mail/example.org/bob")
     service = configuration.service()
-    assert service.hostname == "mail.example.org"
+    assert service.features.hostname == "mail.example.org"
+    assert service.certificates is configuration.certificates
     assert isinstance(service.authenticator, Chain)
     assert service.store is configuration.store
-    assert (service.limits.idle_timeout, service.limits.failure_delay) == (600, 0.5)
-    assert (service.limits.session.login_attempts, service.limits.stop_grace) == (3, 20)
+    assert (service.limits.idle_timeout, service.limits.patience.delay) == (600, 0.5)
+    assert (service.features.limits.login_attempts, service.limits.stop_grace) == (3, 20)
 
 
 def test_defaults(path: Path) -> None:
@@ -144,7 +151,7 @@ def test_defaults(path: Path) -> None:
     configuration = read(path, SMALL)
     assert configuration.hostname
     assert configuration.workers == os.cpu_count()
-    assert configuration.listeners == [Listener(Address("127.0.0.1", 0), "loopback")]
+    assert configuration.listeners == [Listener(Address("127.0.0.1", 0), Door())]
     service = configuration.service()
     assert service.authenticator is configuration.authenticators[0]
     assert service.limits == Limits()
@@ -170,7 +177,7 @@ def test_defaults(path: Path) -> None:
 def test_other_ways_to_write_the_same(path: Path, text: str) -> None:
     """All that TOML allows."""
     configuration = read(path, text)
-    assert configuration.listeners == [Listener(Address("127.0.0.1", 0), "loopback")]
+    assert configuration.listeners == [Listener(Address("127.0.0.1", 0), Door())]
     assert configuration.passwd_files == [path.parent / "users"]
     assert isinstance(configuration.store, MaildirStore)
     assert configuration.store.folder("bob").path == str(path.parent / "mail/bob")
@@ -343,9 +350,12 @@ def test_missing_tables(path: Path, text: str, said: str) -> None:
         (change('path = "users"', "path = 7 # HERE"), 'path: Expected "str", got "int"'),
         (
             change('"passwd-file"', '"ldap" # HERE'),
-            'kind "ldap" is not known; right are "passwd-file", or "module:Class"',
+            'kind "ldap" is not known; right are "passwd-file", "oauth", "anonymous", or "module:Class"',
         ),
-        (change('"passwd-file"', "7 # HERE"), 'kind "7" is not known; right are "passwd-file", or "module:Class"'),
+        (
+            change('"passwd-file"', "7 # HERE"),
+            'kind "7" is not known; right are "passwd-file", "oauth", "anonymous", or "module:Class"',
+        ),
         (change('"maildir"', '"mbox" # HERE'), 'kind "mbox" is not known; right are "maildir", "memory", or "module:'),
         (change('"127.0.0.1:0"', '"127.0.0.1" # HERE'), "address: '127.0.0.1' is no address; right are \"host:port\""),
         (change('"127.0.0.1:0"', '"localhosts:0" # HERE'), "address: 'localhosts' is no IP address; right are"),
@@ -373,8 +383,6 @@ def test_wrong_values(path: Path, text: str, said: str) -> None:
     [
         ("protocol", "lmtp", "pop3"),
         ("protocol", "smtp", "pop3"),
-        ("tls", "starttls", "none"),
-        ("tls", "implicit", "none"),
     ],
 )
 def test_what_is_not_built_yet_is_refused(path: Path, key: str, value: str, right: str) -> None:
@@ -386,11 +394,18 @@ def test_what_is_not_built_yet_is_refused(path: Path, key: str, value: str, righ
     assert f'"{right}" only' in said
 
 
+@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+def test_tls_needs_a_certificate(path: Path, tls: str) -> None:
+    """P-239."""
+    said = mistake(path, change('protocol = "pop3"', f'protocol = "pop3"\ntls = "{tls}" # HERE'))
+    assert said == f'tls: "{tls}" needs a certificate: a table [tls] with certificate and key'
+
+
 @pytest.mark.parametrize(
     ("line", "right"),
     [
         ('protocol = "pop" # HERE', ["pop3"]),
-        ('protocol = "pop3"\ntls = "off" # HERE', ["none"]),
+        ('protocol = "pop3"\ntls = "off" # HERE', ["none", "starttls", "implicit"]),
         ('protocol = "pop3"\ncleartext_login = "yes" # HERE', ["never", "loopback", "always"]),
     ],
 )
@@ -517,6 +532,7 @@ _PLUGIN = """
 from restante.auth import Principal
 from restante.errors import AuthenticationFailed
 from restante.stores.memory import MemoryStore
+from tests.certificates import certificate
 
 class Table:
     def __init__(self, secret, extra=None):

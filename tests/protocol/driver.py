@@ -1,11 +1,36 @@
 """A world for a `Session`: accounts and messages in memory, answering every event at once."""
 
+from restante.auth import (
+    Anonymous,
+    Apop,
+    Bearer,
+    CramMd5,
+    Credentials,
+    External,
+    Password,
+    Principal,
+    Proven,
+    ScramRecord,
+)
 from restante.errors import AuthenticationFailed, Condition
 from restante.maildrop import Message
-from restante.protocol.events import Event, Login, Pause, Retrieve, SessionLimits, Update
+from restante.protocol.events import Event, FindRecord, Login, Pause, Retrieve, StartTLS, Update
 from restante.protocol.framing import wire_octets
+from restante.protocol.policy import Features, SessionLimits, Terms
 from restante.protocol.pop3_server import Session, State
+from restante.protocol.surrogate import surrogate_octets
 
+KNOWN: tuple[Credentials | Proven, ...] = (
+    Password("bob", b"secret"),
+    Proven("bob", Principal("bob")),
+    Bearer("bob", "good-token"),
+    Bearer("", "good-token"),
+    External("bob"),
+    Anonymous("somebody@example.org"),
+    CramMd5("tim", b"<1896.697170952@mail.example.org>", "a1b2c3d4e5f60718293a4b5c6d7e8f90"),
+    Apop("mrose", b"<1896.697170952@dbc.mtview.ca.us>", "c4c9334bac560ecc979e58001b3e22fb"),
+)
+"""Who may log in."""
 PIECE = 7
 """Octets of a message given to the session at a time: small, so that edges fall everywhere."""
 
@@ -22,12 +47,20 @@ class World:
         self,
         *messages: bytes,
         passwords: bool = True,
+        terms: Terms | None = None,
         limits: SessionLimits | None = None,
+        features: Features | None = None,
+        records: dict[str, ScramRecord] | None = None,
+        secured: Terms | None = None,
         conditions: dict[type[Event], Condition] | None = None,
     ) -> None:
         self.messages = list(messages)
         self.conditions = conditions or {}
-        self.session = Session("mail.example.org", passwords=passwords, limits=limits)
+        features = features or Features("mail.example.org", limits=limits or SessionLimits())
+        self.session = Session(features, terms or Terms(passwords=passwords))
+        self.records = records or {}
+        self.secured = secured or Terms(tls="TLSv1.3")
+        self.read_only = False
         self.events: list[Event] = []
         self.updated: frozenset[int] | None = None
         self.greeting = self.session.data_to_send()
@@ -65,10 +98,14 @@ class World:
         if type(event) in self.conditions:
             session.refused(self.conditions[type(event)])
         elif isinstance(event, Login):
-            if event.credentials.user == "bob" and event.credentials.password == b"secret":
-                session.login_succeeded(self.listing())
+            if event.credentials in KNOWN:
+                session.login_succeeded(self.listing(), read_only=self.read_only)
             else:
                 session.refused(AuthenticationFailed())
+        elif isinstance(event, FindRecord):
+            session.record_found(self.records[event.user])
+        elif isinstance(event, StartTLS):
+            session.tls_started(self.secured)
         elif isinstance(event, Retrieve):
             stored = self.messages[event.number - 1]
             session.message_follows()
@@ -86,7 +123,10 @@ class World:
 
     def listing(self) -> list[Message]:
         """Return what a store would list."""
-        return [Message(f"id-{number}", wire_octets([stored])) for number, stored in enumerate(self.messages, 1)]
+        return [
+            Message(f"id-{number}", wire_octets([stored]), surrogate=surrogate_octets([stored]))
+            for number, stored in enumerate(self.messages, 1)
+        ]
 
     def over(self) -> bool:
         """The server will close the connection."""

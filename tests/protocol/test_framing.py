@@ -10,10 +10,10 @@ from restante.protocol.framing import (
     LfLines,
     LineBuffer,
     LineTooLong,
-    MessageEncoder,
     MultilineDecoder,
     wire_octets,
 )
+from restante.protocol.message_encoder import MessageEncoder
 
 # Mostly the octets that matter, so that every combination of them comes up.
 octets = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"a", b"\0", b"\xff", b"\r\n.\r\n"])).map(b"".join)

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from restante.protocol.events import SessionLimits
+from restante.protocol.policy import Features, SessionLimits
 from restante.protocol.pop3_server import Session
 from tests.protocol.driver import World
 
@@ -85,7 +85,7 @@ def test_a_client_with_much_to_say_has_its_turn_and_waits_for_the_next() -> None
 
 def test_input_before_the_greeting_is_not_lost() -> None:
     """P-024."""
-    session = Session("mail.example.org")
+    session = Session(Features("mail.example.org"))
     session.receive_data(b"CAPA\r\n")
     session.next_event()
     assert session.data_to_send().startswith(

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from restante.errors import PermanentFailure, TemporaryFailure
 from restante.maildrop import Message
-from restante.protocol.events import Login, Retrieve, SessionLimits
+from restante.protocol.events import Login, Retrieve
 from restante.protocol.framing import wire_octets
+from restante.protocol.policy import Features, SessionLimits
 from restante.protocol.pop3_server import Session, State
 from tests.protocol.driver import World, body_of
 
@@ -132,7 +133,7 @@ def test_a_message_that_cannot_be_read(condition: TemporaryFailure, code: bytes)
 
 def retrieving(stored_octets: int = 20) -> Session:
     """A session that has just been asked for message 1 of one."""
-    session = Session("mail.example.org")
+    session = Session(Features("mail.example.org"))
     session.receive_data(b"USER bob\r\nPASS secret\r\nDELE 2\r\nRETR 1\r\nQUIT\r\n")
     assert isinstance(session.next_event(), Login)
     session.login_succeeded([Message("a", stored_octets), Message("b", 1)])
@@ -157,7 +158,7 @@ def test_a_message_cut_short_is_never_ended_cleanly() -> None:
 
 def test_top_of_a_message_cut_short_is_never_ended_cleanly() -> None:
     """P-095, field notes 4.3: fetchmail fetches by TOP n 99999999, and deletes what came with a clean end."""
-    session = Session("mail.example.org")
+    session = Session(Features("mail.example.org"))
     session.receive_data(b"USER bob\r\nPASS secret\r\nTOP 1 99999999\r\n")
     session.next_event()
     session.login_succeeded([Message("a", 20)])
@@ -225,7 +226,7 @@ def test_statistics() -> None:
 
 def test_long_listings_come_in_slices() -> None:
     """P-295, P-277: the session makes no more than there is room for, and nothing is lost or doubled."""
-    session = Session("mail.example.org", limits=SessionLimits(output=5000))
+    session = Session(Features("mail.example.org", limits=SessionLimits(output=5000)))
     session.receive_data(b"USER bob\r\nPASS secret\r\nLIST\r\nSTAT\r\n")
     session.next_event()
     session.login_succeeded([Message(f"{number:070d}", 1) for number in range(1, 20_001)])
@@ -243,11 +244,12 @@ def test_long_listings_come_in_slices() -> None:
 
 def test_a_listing_with_little_to_show_takes_its_turns_as_well() -> None:
     """P-295: everything is marked, and LIST still looks at all of it, in steps."""
-    session = Session("mail.example.org", limits=SessionLimits(turn=10))
+    session = Session(Features("mail.example.org", limits=SessionLimits(turn=10)))
     session.receive_data(b"USER bob\r\nPASS secret\r\n")
     session.next_event()
     session.login_succeeded([Message(f"{number}", 1) for number in range(20_000)])
-    session._listing.deleted.update(range(1, 20_001))
+    assert session._transaction is not None
+    session._transaction.listing.deleted.update(range(1, 20_001))
     session.data_to_send()
     session.receive_data(b"LIST\r\n")
     turns = 1
@@ -259,7 +261,7 @@ def test_a_listing_with_little_to_show_takes_its_turns_as_well() -> None:
 
 def test_sizes_are_not_cut_to_32_bits() -> None:
     """P-073."""
-    session = Session("mail.example.org")
+    session = Session(Features("mail.example.org"))
     session.receive_data(b"USER bob\r\nPASS secret\r\nSTAT\r\nLIST 1\r\n")
     session.next_event()
     session.login_succeeded([Message("a", 2**40), Message("b", 2**40)])

@@ -9,10 +9,12 @@ from typing import Any, Self, TypeVar
 
 import uvloop
 
-from restante.auth import Authenticator, Credentials, Principal
+from restante.auth import Authenticator, Credentials, Password, Principal
 from restante.errors import AuthenticationFailed
 from restante.maildrop import MaildropStore
+from restante.protocol.policy import Features
 from restante.server.addresses import Address
+from restante.server.guessing import Patience
 from restante.server.listener import Listener, Server, bind
 from restante.server.service import Limits, Service
 from restante.stores.memory import MemoryStore
@@ -22,7 +24,7 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 LOOPS: dict[str, LoopFactory] = {"uvloop": uvloop.new_event_loop, "stdlib": asyncio.SelectorEventLoop}
 TIMEOUT = 20.0
 """Seconds after which a test gives up."""
-QUICK = Limits(failure_delay=0, linger=0.2)
+QUICK = Limits(patience=Patience(delay=0), linger=0.2)
 
 
 class TravelLoop(asyncio.SelectorEventLoop):
@@ -47,11 +49,15 @@ class TravelLoop(asyncio.SelectorEventLoop):
         assert done.wait(TIMEOUT)
 
 
+BOB = Password("bob", b"secret")
+ALICE = Password("alice", b"secret")
+
+
 class OneUser:
     """An authenticator that knows bob, whose password is secret, and alice, whose password is the same."""
 
     async def authenticate(self, credentials: Credentials) -> Principal:
-        if credentials.user not in ("bob", "alice") or credentials.password != b"secret":
+        if not isinstance(credentials, Password) or credentials not in (BOB, ALICE):
             raise AuthenticationFailed
         return Principal(credentials.user)
 
@@ -117,6 +123,7 @@ class Office:
     Args:
         loop_factory: the kind of event loop.
         store: where the mail is; default: a memory store.
+        options: more of the service.
     """
 
     def __init__(
@@ -127,9 +134,11 @@ class Office:
         limits: Limits = QUICK,
         authenticator: Authenticator | None = None,
         listener: Listener | None = None,
+        **options: Any,
     ) -> None:
         self.store = store or MemoryStore()
-        self._service = Service("mail.example.org", authenticator or OneUser(), self.store, limits)
+        options.setdefault("features", Features("mail.example.org"))
+        self._service = Service(authenticator=authenticator or OneUser(), store=self.store, limits=limits, **options)
         (self._listening,) = bind(listener or Listener(Address("127.0.0.1", 0)))
         self._loop_factory = loop_factory
         self._ready = threading.Event()

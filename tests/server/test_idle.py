@@ -6,14 +6,14 @@ from collections.abc import Iterator
 import pytest
 
 from restante.server.service import Limits
-from tests.server.office import LOOPS, TIMEOUT, Client, Office, TravelLoop
+from tests.server.office import LOOPS, QUICK, TIMEOUT, Client, Office, TravelLoop
 
 MAIL = b"Subject: x\r\n\r\nbody\r\n"
 
 
 @pytest.fixture
 def office() -> Iterator[Office]:
-    with Office(TravelLoop, limits=Limits(failure_delay=0)) as running:
+    with Office(TravelLoop, limits=QUICK) as running:
         running.deliver(MAIL)
         yield running
 

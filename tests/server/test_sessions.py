@@ -15,10 +15,11 @@ import pytest
 from restante.auth import Credentials, Principal
 from restante.errors import TemporaryFailure, UpdateIncomplete
 from restante.maildrop import Maildrop, MessageFile
-from restante.protocol.events import SessionLimits
+from restante.protocol.policy import Features, SessionLimits
 from restante.server.addresses import Address
+from restante.server.guessing import Patience
 from restante.server.listener import Listener
-from restante.server.service import Limits
+from restante.server.service import CleartextLogin, Door, Limits
 from restante.stores.maildir import MaildirStore
 from restante.stores.memory import MemoryStore
 from tests.server.office import QUICK, TIMEOUT, Client, LoopFactory, Office, OneUser
@@ -115,7 +116,7 @@ def test_a_big_message_to_a_slow_reader(loop_factory: LoopFactory, tmp_path: Pat
                 (connection,) = office.server.connections
                 for _ in range(100):  # lets it write as much as it would
                     await asyncio.sleep(0)
-                return connection._transport.get_write_buffer_size()
+                return connection._wire.transport.get_write_buffer_size()
 
             assert office.call(queued()) < 300_000
             with office.connect() as other:  # P-093: it blocks only itself
@@ -155,7 +156,7 @@ def test_a_client_that_asks_and_never_reads(office: Office) -> None:
 
         async def held() -> tuple[int, int]:
             (connection,) = office.server.connections
-            return connection._session.input_octets, connection._transport.get_write_buffer_size()
+            return connection._session.input_octets, connection._wire.transport.get_write_buffer_size()
 
         unread, unsent = office.call(held())
         assert unread < 200_000
@@ -165,8 +166,9 @@ def test_a_client_that_asks_and_never_reads(office: Office) -> None:
 @pytest.mark.parametrize("octets", [b"x" * 3_000_000, b"FOO\r\n" * 20 + b"y" * 200_000])
 def test_the_last_reply_arrives_though_the_client_is_still_sending(loop_factory: LoopFactory, octets: bytes) -> None:
     """P-011, P-025: the end comes with a reply and a regular close, not with RST."""
-    limits = Limits(linger=TIMEOUT, session=SessionLimits(pause=0))
-    with Office(loop_factory, limits=limits) as office, office.connect() as client:
+    limits = Limits(linger=TIMEOUT)
+    features = Features("mail.example.org", limits=SessionLimits(pause=0))
+    with Office(loop_factory, limits=limits, features=features) as office, office.connect() as client:
         sender = threading.Thread(target=client.send, args=(octets,))
         sender.start()
         replies = client.rest()
@@ -177,8 +179,8 @@ def test_the_last_reply_arrives_though_the_client_is_still_sending(loop_factory:
 
 def test_pauses_of_a_client_that_sends_rubbish(loop_factory: LoopFactory) -> None:
     """P-025: the tenth bad command in a row waits, and is answered all the same."""
-    limits = Limits(session=SessionLimits(pause=0.01))
-    with Office(loop_factory, limits=limits) as office, office.connect() as client:
+    features = Features("mail.example.org", limits=SessionLimits(pause=0.01))
+    with Office(loop_factory, features=features) as office, office.connect() as client:
         client.line()
         client.send(b"FOO\r\n" * 15 + b"QUIT\r\n")
         replies = client.rest().splitlines()
@@ -187,8 +189,9 @@ def test_pauses_of_a_client_that_sends_rubbish(loop_factory: LoopFactory) -> Non
 
 def test_failed_logins_wait_longer_and_longer(loop_factory: LoopFactory) -> None:
     """P-039, P-045, P-276: nothing overtakes the delay; then the connection is closed."""
-    limits = Limits(failure_delay=0.01, session=SessionLimits(login_attempts=3))
-    with Office(loop_factory, limits=limits) as office, office.connect() as client:
+    limits = Limits(patience=Patience(delay=0.01))
+    features = Features("mail.example.org", limits=SessionLimits(login_attempts=3))
+    with Office(loop_factory, limits=limits, features=features) as office, office.connect() as client:
 
         async def now() -> float:
             return asyncio.get_running_loop().time()
@@ -204,7 +207,7 @@ def test_failed_logins_wait_longer_and_longer(loop_factory: LoopFactory) -> None
 
 def test_a_client_that_leaves_during_the_delay(loop_factory: LoopFactory) -> None:
     """It does not occupy the server for the rest of it."""
-    with Office(loop_factory, limits=Limits(failure_delay=3600)) as office:
+    with Office(loop_factory, limits=Limits(patience=Patience(delay=3600, longest=3600))) as office:
         client = office.connect()
         client.send(b"USER bob\r\nPASS wrong\r\n")
         client.line()
@@ -214,9 +217,9 @@ def test_a_client_that_leaves_during_the_delay(loop_factory: LoopFactory) -> Non
 
 
 @pytest.mark.parametrize(("policy", "works"), [("never", False), ("loopback", True), ("always", True)])
-def test_cleartext_policy(loop_factory: LoopFactory, policy: str, works: bool) -> None:
+def test_cleartext_policy(loop_factory: LoopFactory, policy: CleartextLogin, works: bool) -> None:
     """P-055: over loopback."""
-    listener = Listener(Address("127.0.0.1", 0), policy)
+    listener = Listener(Address("127.0.0.1", 0), Door(cleartext_login=policy))
     with Office(loop_factory, listener=listener) as office, office.connect() as client:
         client.line()
         assert client.ask(b"USER bob").startswith(b"+OK " if works else b"-ERR no passwords ")
@@ -576,8 +579,8 @@ def test_one_line_for_each_session(office: Office, caplog: pytest.LogCaptureFixt
     office.wait_until_empty()
     (line,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("session, ")]
     assert re.fullmatch(
-        r"session, address=127\.0\.0\.1:\d+ user=bob retr=1/21 top=1/14 deleted=1 left=1 sent=\d+ seconds=\d+\.\d "
-        r"end=quit",
+        r"session, address=127\.0\.0\.1:\d+ user=bob mechanism=USER tls=- "
+        r"retr=1/21 top=1/14 deleted=1 left=1 sent=\d+ seconds=\d+\.\d end=quit",
         line,
     )
 
@@ -627,7 +630,7 @@ def test_options_of_a_connection(office: Office) -> None:
 
         async def options() -> tuple[int, int, int]:
             (connection,) = office.server.connections
-            sock = connection._transport.get_extra_info("socket")
+            sock = connection._wire.transport.get_extra_info("socket")
             return (
                 sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY),
                 sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
@@ -639,7 +642,7 @@ def test_options_of_a_connection(office: Office) -> None:
 
 def test_what_was_asked_for_arrives_though_more_came_after_quit(loop_factory: LoopFactory, tmp_path: Path) -> None:
     """P-131, P-137: a slow reader gets all replies up to QUIT's, even when it sent a line too much."""
-    limits = Limits(failure_delay=0, linger=0.01)
+    limits = Limits(linger=0.01)
     with Office(loop_factory, MaildirStore(f"{tmp_path}/{{user}}"), limits=limits) as office:
         office.deliver(BIG)
         with office.connect(receive_buffer=4096) as client:

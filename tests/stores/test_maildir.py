@@ -66,14 +66,15 @@ def test_order_survives_a_clock_that_goes_back(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("base", "sizes"),
     [
-        ("1637773029.M000123P12Q3R0badcafe.host,S=10,W=12", (10, 12)),
-        ("1637773029.M000123P12Q3R0badcafe.host.example.org,S=0,W=0", (0, 0)),
+        ("1637773029.M000123P12Q3R0badcafe.host,S=10,W=12", (10, 12, 0)),
+        ("1637773029.M000123P12Q3R0badcafe.host,S=10,W=12,U=20", (10, 12, 20)),
+        ("1637773029.M000123P12Q3R0badcafe.host.example.org,S=0,W=0", (0, 0, 0)),
         ("1637773029.M000123P12.host,S=10,W=12", None),  # Dovecot's
         ("1637773029.V801I2M3.host", None),  # Postfix's
         ("1637773029.M000123P12Q3R0badcafe.host,S=10", None),
     ],
 )
-def test_only_sizes_of_our_own_are_trusted(base: str, sizes: tuple[int, int] | None) -> None:
+def test_only_sizes_of_our_own_are_trusted(base: str, sizes: tuple[int, int, int] | None) -> None:
     """M-012."""
     assert names.known_sizes(base) == sizes
 
@@ -219,7 +220,7 @@ async def test_a_message_that_moves_while_it_is_measured_is_not_missed(
     real = folder.read_through
     moved = iter(sorted(maildir.glob("new/*"), reverse=True))
 
-    def read_through(path: str) -> tuple[int, os.stat_result]:
+    def read_through(path: str) -> tuple[names.Sizes, os.stat_result]:
         for source in itertools.islice(moved, 3):  # each one that is read sees others move
             source.rename(maildir / "cur" / f"{source.name}:2,S")
         return real(path)

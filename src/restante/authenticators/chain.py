@@ -2,12 +2,26 @@
 
 from collections.abc import Sequence
 
-from restante.auth import Authenticator, Credentials, Principal
+from restante.auth import (
+    PASSWORDS_ONLY,
+    Authenticator,
+    Closeable,
+    Credentials,
+    Kind,
+    Kinds,
+    Principal,
+    ScramRecord,
+    ScramSource,
+    Versatile,
+)
 from restante.errors import AuthenticationFailed
+
+_BY_PASSWORD = frozenset({Kind.PASSWORD, Kind.SCRAM_SHA_1, Kind.SCRAM_SHA_256, Kind.SECRET})
+"""What a client does that has been given a password; tokens and certificates are for clients of another kind."""
 
 
 class Chain:
-    """An `Authenticator` that takes the first answer that is not a refusal.
+    """An `Authenticator` that takes the first answer that is not a refusal; `Versatile`, and a `ScramSource`.
 
     Args:
         authenticators: at least one.
@@ -28,3 +42,24 @@ class Chain:
             except AuthenticationFailed as error:
                 refusal = error
         raise refusal
+
+    async def aclose(self) -> None:
+        """See `Closeable.aclose`."""
+        for authenticator in self._authenticators:
+            if isinstance(authenticator, Closeable):
+                await authenticator.aclose()
+
+    def kinds(self) -> Kinds:
+        """See `Versatile.kinds`; what is done with a password must work for the accounts of each table that has any."""
+        tables = [one.kinds() if isinstance(one, Versatile) else PASSWORDS_ONLY for one in self._authenticators]
+        some = frozenset[Kind]().union(*(table.some for table in tables))
+        every = frozenset[Kind]().union(*(table.every for table in tables))
+        for table in tables:
+            if table.some & _BY_PASSWORD:
+                every -= _BY_PASSWORD - table.every
+        return Kinds(every, some)
+
+    async def scram_record(self, user: str, kind: Kind) -> ScramRecord:
+        """See `ScramSource.scram_record`; an invented record only if no table has a real one."""
+        records = [await one.scram_record(user, kind) for one in self._authenticators if isinstance(one, ScramSource)]
+        return next((record for record in records if record.principal is not None), records[0])

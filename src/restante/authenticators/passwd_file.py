@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import fcntl
+import functools
 import hashlib
 import hmac
 import logging
@@ -14,12 +14,29 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from restante.auth import Credentials, Principal, canonical_user
+from restante.auth import (
+    PASSWORDS_ONLY,
+    Apop,
+    CramMd5,
+    Credentials,
+    External,
+    Kind,
+    Kinds,
+    Password,
+    Principal,
+    ScramRecord,
+    canonical_user,
+)
 from restante.authenticators import schemes
 from restante.errors import AuthenticationFailed, TemporaryFailure
+from restante.saslprep import prepared
 
 log = logging.getLogger("restante.auth")
 
+ITERATIONS = 15_000
+"""Of SCRAM for accounts whose password itself is kept (RFC 7677 section 4)."""
+SECRET = 32
+"""Octets."""
 SETTLING = 2
 """Seconds that a file which ends in half a line, or is empty, may be one that is just being written."""
 
@@ -69,23 +86,37 @@ def name_problem(user: str) -> str:
     """Say why this cannot be the name of an account; empty when it can (P-010, P-291)."""
     if not user:
         return "a user name is missing"
-    if not user.isascii() or not user.isprintable() or " " in user or ":" in user:
-        return "a user name is printable ASCII without spaces and colons"
+    if not user.isprintable() or " " in user or ":" in user:
+        return "a user name is printable, without spaces and colons"
     if len(user) > 200:
         return "a user name is at most 200 characters"
     if user.startswith((".", "#")) or "/" in user:
         return "a user name has no slash and does not begin with a dot or #"
-    return ""
+    return _unprepared(user)
+
+
+def _unprepared(user: str) -> str:
+    """Say what is wrong with a name that nobody could log in by: names are compared after SASLprep (P-202)."""
+    try:
+        right = prepared(user)
+    except ValueError as error:
+        return f"this can be no user name: {error}"
+    return "" if right == user else f"a user name is written as SASLprep has it: {right}"
 
 
 class _Accounts(NamedTuple):
     version: tuple[int, int, int]
     users: dict[str, schemes.Hash]
     hashes: list[schemes.Hash]
+    kinds: Kinds
+
+
+_NOTHING = schemes.Hash("PLAIN", "-")
+"""What stands for an account where there are none."""
 
 
 class PasswdFile:
-    """An `Authenticator`.  The file is read again whenever it changes.
+    """An `Authenticator`, `Versatile` and a `ScramSource`.  The file is read again whenever it changes.
 
     Args:
         path: the file.
@@ -96,26 +127,79 @@ class PasswdFile:
         self._path = Path(path)
         self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="restante-hash")
         self._accounts: _Accounts | None = None
-        self._secret = secrets.token_bytes(16)
+        self._secret = functools.cache(lambda: decoy_secret(self._path))
+        self._scram_keys = functools.lru_cache(10_000)(schemes.scram_keys)
 
     async def authenticate(self, credentials: Credentials) -> Principal:
         """See `Authenticator.authenticate`."""
         user = canonical_user(credentials.user)
-        loop = asyncio.get_running_loop()
-        accounts = self._accounts
-        if accounts is None or accounts.version != self._version():
-            accounts = await loop.run_in_executor(self._pool, self._current)
+        accounts = await self._now()
         stored = accounts.users.get(user)
         known = stored is not None
         if stored is None:
             stored = self._decoy(accounts, user)
-        if stored.is_cheap:
-            matches = stored.matches(credentials.password)
-        else:
-            matches = await loop.run_in_executor(self._pool, stored.matches, credentials.password)
-        if not known or not matches:
-            raise AuthenticationFailed("unknown user" if not known else "wrong password")
+        if not await self._proves(credentials, stored) or not known:
+            raise AuthenticationFailed("unknown user" if not known else f"wrong {type(credentials).__name__}")
         return Principal(user)
+
+    async def _proves(self, credentials: Credentials, stored: schemes.Hash) -> bool:
+        """Compare credentials with what is stored, in constant time (P-289)."""
+        if isinstance(credentials, Password):
+            if stored.is_cheap:
+                return stored.matches(credentials.password)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._pool, stored.matches, credentials.password)
+        if isinstance(credentials, (Apop, CramMd5)):
+            secret = stored.data.encode()
+            if isinstance(credentials, Apop):  # RFC 1939 section 7, P-061
+                digest = hashlib.md5(credentials.timestamp + secret, usedforsecurity=False).hexdigest()
+            else:  # RFC 2195 section 2
+                digest = hmac.new(secret, credentials.challenge, "md5").hexdigest()
+            right = hmac.compare_digest(digest.encode(), credentials.digest.encode())
+            return right and Kind.SECRET in stored.kinds
+        return isinstance(credentials, External)  # the certificate has proved it; what counts is the account
+
+    def kinds(self) -> Kinds:
+        """See `Versatile.kinds`; while the file is out of reach, what it was."""
+        accounts = self._accounts
+        with contextlib.suppress(TemporaryFailure):
+            if accounts is None:
+                accounts = self._current()
+            elif accounts.version != self._version():
+                self._pool.submit(self._current)  # known to the next connection
+        return accounts.kinds if accounts is not None else PASSWORDS_ONLY
+
+    async def scram_record(self, user: str, kind: Kind) -> ScramRecord:
+        """See `ScramSource.scram_record`."""
+        user = canonical_user(user)
+        accounts = await self._now()
+        stored = accounts.users.get(user)
+        able = stored is not None and kind in stored.kinds
+        if stored is None or not able:
+            # P-207: as one of the real ones would be.
+            stored = self._decoy(accounts, user, kind)
+        if stored.scheme == kind.value:
+            iterations, salt, keys = schemes.scram_fields(stored.data)
+            if not able:
+                salt = self._digest("salt", user)[: len(salt)]
+        else:
+            iterations, salt = ITERATIONS, self._digest("salt", user)[:16]
+            password = stored.data.encode() if able else self._digest("password", user)
+            loop = asyncio.get_running_loop()
+            keys = await loop.run_in_executor(self._pool, self._scram_keys, password, salt, iterations, kind)
+        return ScramRecord(salt, iterations, keys.stored, keys.server, Principal(user) if able else None)
+
+    async def _now(self) -> _Accounts:
+        """Return the accounts as they are now.
+
+        Raises:
+            TemporaryFailure: the file cannot be read.
+        """
+        accounts = self._accounts
+        if accounts is None or accounts.version != self._version():
+            loop = asyncio.get_running_loop()
+            accounts = await loop.run_in_executor(self._pool, self._current)
+        return accounts
 
     def users(self) -> list[str]:
         """Return the names of all accounts.
@@ -139,16 +223,20 @@ class PasswdFile:
             if line.problem:
                 yield f"{self._path}:{line.number}: {line.problem}"
 
-    def _decoy(self, accounts: _Accounts, user: str) -> schemes.Hash:
+    def _decoy(self, accounts: _Accounts, user: str, kind: Kind = Kind.PASSWORD) -> schemes.Hash:
         """Return a hash to verify for an unknown user, so that both cases cost the same (P-039).
 
         It is one of the real ones, always the same for one name, so that times of unknown names are spread
         as those of known ones; its outcome is not used.
         """
-        if not accounts.hashes:
-            return schemes.Hash("PLAIN", "-")
-        digest = hmac.digest(self._secret, user.encode("utf-8", "surrogateescape"), hashlib.sha256)
-        return accounts.hashes[int.from_bytes(digest[:8], "big") % len(accounts.hashes)]
+        able = accounts.hashes if kind is Kind.PASSWORD else [one for one in accounts.hashes if kind in one.kinds]
+        if not able:
+            return _NOTHING
+        return able[int.from_bytes(self._digest("decoy", user)[:8], "big") % len(able)]
+
+    def _digest(self, what: str, user: str) -> bytes:
+        """Return 32 octets that are always the same for one name, and that nobody else can tell."""
+        return hmac.digest(self._secret(), f"{what} {user}".encode("utf-8", "surrogateescape"), "sha256")
 
     def _version(self) -> tuple[int, int, int]:
         """Return what changes with the file.
@@ -187,7 +275,9 @@ class PasswdFile:
                 log.warning("%s:%d: %s; the line is not used", self._path, line.number, line.problem)
             else:
                 users[line.user] = line.hash
-        return _Accounts(version, users, list(users.values()))
+        kinds = [stored.kinds for stored in users.values()] or [PASSWORDS_ONLY.every]
+        every, some = frozenset.intersection(*kinds), frozenset.union(*kinds)
+        return _Accounts(version, users, list(users.values()), Kinds(every, some))
 
 
 def _is_being_written(before: tuple[int, int, int], now: tuple[int, int, int]) -> bool:
@@ -195,107 +285,21 @@ def _is_being_written(before: tuple[int, int, int], now: tuple[int, int, int]) -
     return before[2] == now[2] and 0 <= time.time_ns() - now[0] < SETTLING * 1_000_000_000
 
 
-class PasswdFileEditor:
-    """Changes accounts in a passwd file; comments and the other lines stay as they are.
+def decoy_secret(path: Path) -> bytes:
+    """Return what invented records are made of: it must outlive the process, or a restart tells which are real (P-207).
 
-    Args:
-        path: the file; it is made if it is missing.
+    It is kept beside the accounts, in a file with ``.secret`` at the end of its name.
     """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(path).resolve()  # a symbolic link stays one
-
-    def add(self, user: str, password: bytes) -> None:
-        """Add an account.
-
-        Raises:
-            ValueError: there is one with that name already, or the name cannot be one.
-            OSError: the file cannot be written.
-        """
-        user = canonical_user(user)
-        if problem := name_problem(user):
-            raise ValueError(problem)
-        with self._locked() as lines:
-            if self._find(lines, user) is not None:
-                raise ValueError(f"{user} exists already; `restante user passwd {user}` changes the password")
-            if lines and not lines[-1].endswith("\n"):
-                lines[-1] += "\n"
-            lines.append(f"{user}:{schemes.make(password)}\n")
-
-    def set_password(self, user: str, password: bytes) -> None:
-        """Change a password.
-
-        Raises:
-            LookupError: no such account.
-            OSError: the file cannot be written.
-        """
-        user = canonical_user(user)
-        with self._locked() as lines:
-            index = self._index(lines, user)
-            fields = lines[index].rstrip("\r\n").split(":")
-            fields[1:2] = [schemes.make(password)]
-            lines[index] = ":".join(fields) + "\n"
-
-    def remove(self, user: str) -> None:
-        """Remove an account; its mail stays.
-
-        Raises:
-            LookupError: no such account.
-            OSError: the file cannot be written.
-        """
-        user = canonical_user(user)
-        with self._locked() as lines:
-            self._index(lines, user)
-            # All lines of that name: a second one is not used now, but would be when the first has gone.
-            lines[:] = [line for line in lines if self._find([line], user) is None]
-
-    def _index(self, lines: list[str], user: str) -> int:
-        index = self._find(lines, user)
-        if index is None:
-            raise LookupError(f"there is no account {user} in {self._path}")
-        return index
-
-    def _find(self, lines: list[str], user: str) -> int | None:
-        for index, line in enumerate(lines):
-            if line.strip() and not line.startswith("#") and canonical_user(line.partition(":")[0].strip()) == user:
-                return index
-        return None
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[list[str]]:
-        """Give the lines to be changed, then replace the file by them: whole, durable, with its old permissions."""
-        directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(directory, fcntl.LOCK_EX)  # two editors at once: one after the other
-            lines = self._read()
-            yield lines
-            self._replace(lines)
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-
-    def _read(self) -> list[str]:
-        try:
-            # newline="\n": nothing else ends a line, and nothing is translated
-            with self._path.open(encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-                return file.readlines()
-        except FileNotFoundError:
-            return []
-
-    def _replace(self, lines: list[str]) -> None:
-        aside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        try:
-            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-                with contextlib.suppress(FileNotFoundError):
-                    status = self._path.stat()
-                    os.fchmod(descriptor, status.st_mode & 0o777)
-                    with contextlib.suppress(PermissionError):
-                        os.fchown(descriptor, status.st_uid, status.st_gid)
-                file.writelines(lines)
-                file.flush()
-                os.fsync(descriptor)
-            aside.replace(self._path)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
+    beside = path.with_name(f"{path.name}.secret")
+    fresh = secrets.token_bytes(SECRET)
+    try:
+        with contextlib.suppress(FileExistsError):
+            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(fresh)
+            return fresh
+        secret = beside.read_bytes()
+    except OSError as error:
+        log.warning("%s: %s; unknown users can be told from known ones by a restart", beside, error.strerror)
+        return fresh
+    return secret if len(secret) == SECRET else fresh

@@ -10,10 +10,13 @@ import functools
 import hashlib
 import hmac
 import re
+import secrets
 from collections.abc import Callable
 from typing import NamedTuple
 
 import argon2
+
+from restante.auth import Kind
 
 DEFAULT_SCHEME = "CRYPT"
 """What a hash without ``{SCHEME}`` is taken for, as Dovecot does."""
@@ -46,6 +49,14 @@ class Hash(NamedTuple):
         """Verifying costs less than handing the work to a thread."""
         return self.scheme in _CHEAP
 
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """What can be proved against it."""
+        if self.scheme in _RECOVERABLE:
+            return frozenset({Kind.PASSWORD, Kind.SCRAM_SHA_1, Kind.SCRAM_SHA_256, Kind.SECRET, Kind.EXTERNAL})
+        own = {Kind(self.scheme)} if self.scheme in SCRAM_ALGORITHMS else set()
+        return frozenset({Kind.PASSWORD, Kind.EXTERNAL, *own})
+
     def __repr__(self) -> str:
         return f"Hash({self.scheme}, <hidden>)"
 
@@ -73,9 +84,23 @@ def parse(stored: str) -> Hash:
     return Hash(name, data)
 
 
-def make(password: bytes) -> str:
-    """Hash a new password; returns ``{ARGON2ID}…``."""
-    return "{ARGON2ID}" + _NEW.hash(password)
+NEW_SCHEMES = ("ARGON2ID", "SCRAM-SHA-256", "SCRAM-SHA-1")
+"""What `make` can make, the default first."""
+
+
+def make(password: bytes, scheme: str = NEW_SCHEMES[0]) -> str:
+    """Hash a new password; returns ``{SCHEME}…``.
+
+    Args:
+        password: prepared, if it is not ASCII (RFC 4013).
+        scheme: one of `NEW_SCHEMES`.
+    """
+    if scheme == "ARGON2ID":
+        return "{ARGON2ID}" + _NEW.hash(password)
+    salt = secrets.token_bytes(16)
+    keys = scram_keys(password, salt, NEW_ITERATIONS, Kind(scheme))
+    fields = (base64.b64encode(octets).decode() for octets in (salt, *keys))
+    return f"{{{scheme}}}{NEW_ITERATIONS},{','.join(fields)}"
 
 
 def _decoded(name: str, encoding: str, data: str) -> str:
@@ -112,6 +137,39 @@ def _verify_pbkdf2(data: str, password: bytes) -> bool:
     _, _, salt, rounds, digest = data.split("$")
     derived = hashlib.pbkdf2_hmac("sha1", password, salt.encode(), int(rounds))
     return hmac.compare_digest(derived.hex(), digest)
+
+
+SCRAM_ALGORITHMS = {"SCRAM-SHA-1": "sha1", "SCRAM-SHA-256": "sha256"}
+NEW_ITERATIONS = 100_000
+"""Of new SCRAM records: the client has the work, once for each login (RFC 7677 section 4 asks for 15,000)."""
+
+
+class ScramKeys(NamedTuple):
+    """What proves a password without telling it (RFC 5802 section 3)."""
+
+    stored: bytes
+    server: bytes
+
+
+def scram_keys(password: bytes, salt: bytes, iterations: int, kind: Kind) -> ScramKeys:
+    """Derive them; takes milliseconds."""
+    algorithm = SCRAM_ALGORITHMS[kind.value]
+    salted = hashlib.pbkdf2_hmac(algorithm, password, salt, iterations)
+    client_key = hmac.digest(salted, b"Client Key", algorithm)
+    return ScramKeys(hashlib.new(algorithm, client_key).digest(), hmac.digest(salted, b"Server Key", algorithm))
+
+
+def scram_fields(data: str) -> tuple[int, bytes, ScramKeys]:
+    """Read a stored record: iterations, salt and keys."""
+    iterations, *fields = data.split(",")
+    salt, stored, server = (base64.b64decode(field) for field in fields)
+    return int(iterations), salt, ScramKeys(stored, server)
+
+
+def _verify_scram(name: str, data: str, password: bytes) -> bool:
+    """P-211: a password that is shown is checked against the same record."""
+    iterations, salt, keys = scram_fields(data)
+    return hmac.compare_digest(scram_keys(password, salt, iterations, Kind(name)).stored, keys.stored)
 
 
 def _verify_salted(algorithm: str, data: str, password: bytes) -> bool:
@@ -157,7 +215,8 @@ def supported(stored: Hash) -> bool:
 _BASE64 = r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
 _ARGON2 = r"(?:\$v=\d+)?\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+"
 _DIGESTS = {"SSHA256": "sha256", "SSHA512": "sha512"}
-_CHEAP = {"PLAIN", "CLEARTEXT", *_DIGESTS}
+_RECOVERABLE = {"PLAIN", "CLEARTEXT"}
+_CHEAP = {*_RECOVERABLE, *_DIGESTS}
 
 
 def _salted(name: str) -> _Scheme:
@@ -165,6 +224,13 @@ def _salted(name: str) -> _Scheme:
     characters = (hashlib.new(algorithm).digest_size + 2) // 3 * 4 - 4  # at least the digest
     shape = re.compile(rf"(?=.{{{characters},}}$){_BASE64}")
     return _Scheme(shape, functools.partial(_verify_salted, algorithm))
+
+
+def _scram(name: str) -> _Scheme:
+    size = hashlib.new(SCRAM_ALGORITHMS[name]).digest_size
+    key = rf"(?=[^,]{{{(size + 2) // 3 * 4}}}(?:,|$)){_BASE64}"
+    shape = re.compile(rf"(?:409[6-9]|4[1-9]\d\d|[5-9]\d{{3}}|[1-9]\d{{4,6}}),(?!,){_BASE64},{key},{key}")
+    return _Scheme(shape, functools.partial(_verify_scram, name))
 
 
 _SCHEMES = {
@@ -178,5 +244,7 @@ _SCHEMES = {
     "ARGON2ID": _Scheme(re.compile(r"\$argon2id" + _ARGON2), _verify_argon2),
     "SSHA256": _salted("SSHA256"),
     "SSHA512": _salted("SSHA512"),
+    "SCRAM-SHA-256": _scram("SCRAM-SHA-256"),
+    "SCRAM-SHA-1": _scram("SCRAM-SHA-1"),
     "PBKDF2": _Scheme(re.compile(r"\$1\$[^$]+\$[1-9]\d{0,8}\$[0-9a-f]{40}"), _verify_pbkdf2),
 }

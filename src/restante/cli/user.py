@@ -10,10 +10,18 @@ import click
 from restante.auth import canonical_user
 from restante.cli.loading import load
 from restante.cli.options import CommandFailed, config_option
-from restante.config import PasswdFile, PasswdFileEditor
+from restante.config import NEW_SCHEMES, PasswdFile, PasswdFileEditor
 from restante.errors import TemporaryFailure
+from restante.saslprep import prepared
 
 password_option = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+scheme_option = click.option(
+    "--scheme",
+    type=click.Choice(NEW_SCHEMES, case_sensitive=False),
+    default=NEW_SCHEMES[0],
+    show_default=True,
+    help="How the password is kept; SCRAM clients need a SCRAM scheme for every account.",
+)
 name_argument = click.argument("name", metavar="NAME")
 
 
@@ -51,9 +59,12 @@ def _read_password(from_stdin: bool) -> bytes:
         raise CommandFailed("there is no terminal to ask for a password at; use --password-stdin")
     if not password:
         raise CommandFailed("the password is empty")
-    if not password.isascii() or not password.decode().isprintable():
-        raise CommandFailed("a password is printable ASCII: this version of the server takes no other")
-    return password
+    try:
+        return prepared(password.decode("utf-8")).encode()  # as the server prepares what it is shown (RFC 4013)
+    except UnicodeDecodeError:
+        raise CommandFailed("a password is text in UTF-8") from None
+    except ValueError as error:
+        raise CommandFailed(f"that password cannot be used: {error}") from None
 
 
 def _prompt() -> bytes:
@@ -61,7 +72,7 @@ def _prompt() -> bytes:
         typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
         return typed.encode()
     except UnicodeError:
-        raise CommandFailed("the password typed is not UTF-8, let alone ASCII") from None
+        raise CommandFailed("the password typed is not UTF-8") from None
 
 
 def _edit(path: Path, change: Callable[..., None], *arguments: Any) -> None:
@@ -76,24 +87,26 @@ def _edit(path: Path, change: Callable[..., None], *arguments: Any) -> None:
 @command.command("add", epilog="Example: restante user add student")
 @name_argument
 @password_option
+@scheme_option
 @config_option
 @click.pass_context
-def add(ctx: click.Context, name: str, password_stdin: bool) -> None:
+def add(ctx: click.Context, name: str, password_stdin: bool, scheme: str) -> None:
     """Add the account NAME."""
     path = _passwd_file(ctx)
-    _edit(path, PasswdFileEditor(path).add, name, _read_password(password_stdin))
+    _edit(path, PasswdFileEditor(path).add, name, _read_password(password_stdin), scheme)
     click.echo(f"{name} may log in now")
 
 
 @command.command("passwd", epilog="Example: restante user passwd student")
 @name_argument
 @password_option
+@scheme_option
 @config_option
 @click.pass_context
-def passwd(ctx: click.Context, name: str, password_stdin: bool) -> None:
+def passwd(ctx: click.Context, name: str, password_stdin: bool, scheme: str) -> None:
     """Change the password of NAME."""
     path = _passwd_file(ctx)
-    _edit(path, PasswdFileEditor(path).set_password, name, _read_password(password_stdin))
+    _edit(path, PasswdFileEditor(path).set_password, name, _read_password(password_stdin), scheme)
     click.echo(f"{name} has a new password")
 
 

@@ -4,42 +4,47 @@ Relative paths in the file are relative to the file.  Whatever is wrong is said 
 file, the line and what would be right.
 """
 
-import importlib
+import ipaddress
 import os
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from restante.auth import Authenticator
 from restante.authenticators.chain import Chain
-from restante.authenticators.passwd_file import PasswdFile, PasswdFileEditor
+from restante.authenticators.passwd_editor import PasswdFileEditor
+from restante.authenticators.passwd_file import PasswdFile
+from restante.authenticators.schemes import NEW_SCHEMES
+from restante.config.making import Maker
 from restante.config.reading import ConfigurationError, Place, Source
-from restante.config.settings import (
-    LimitsSettings,
-    ListenerSettings,
-    MaildirSettings,
-    MemorySettings,
-    PasswdFileSettings,
-    Settings,
-    TlsSettings,
-    seconds,
-)
+from restante.config.settings import LimitsSettings, ListenerSettings, Pop3Settings, Settings
 from restante.maildrop import MaildropStore
-from restante.protocol.events import SessionLimits
-from restante.server.addresses import Address
+from restante.protocol.languages import LANGUAGES
+from restante.protocol.policy import Features, SessionLimits
+from restante.protocol.sasl import MECHANISMS
+from restante.protocol.scan_listing import Headers
+from restante.server.addresses import Address, Networks
+from restante.server.guessing import Patience
 from restante.server.listener import Listener
-from restante.server.service import Limits, Service
-from restante.stores.maildir import MaildirStore
+from restante.server.service import Door, Limits, Service
+from restante.server.tls import Certificates
 from restante.stores.memory import MemoryStore
 
-__all__ = ["DEFAULT_FILES", "Configuration", "ConfigurationError", "PasswdFile", "PasswdFileEditor", "find"]
+__all__ = [
+    "DEFAULT_FILES",
+    "NEW_SCHEMES",
+    "Configuration",
+    "ConfigurationError",
+    "PasswdFile",
+    "PasswdFileEditor",
+    "find",
+]
 
 DEFAULT_FILES = (Path("restante.toml"), Path("/etc/restante/restante.toml"))
 
 _HOSTNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}|[{}]")
 
 
 def find(path: Path | None) -> Path:
@@ -72,49 +77,90 @@ class Configuration:
 
     def __init__(self, path: Path, previous: "Configuration | None" = None) -> None:
         self._source = Source(path)
-        self._folder = path.parent
         settings = self._source.convert((), self._source.data, Settings)
+        self.settings = settings
+        """What the file says."""
         self.hostname = self._hostname(settings.hostname)
+        self._maker = Maker(self._source, self.hostname)
+        self.certificates: Certificates | None = None
         if settings.tls is not None:
-            self._source.convert(("tls",), settings.tls, TlsSettings)
+            self.certificates = self._maker.certificates(settings.tls)
         self.listeners = [self._listener(index, data) for index, data in enumerate(settings.listener)]
         if not self.listeners:
             raise self._source.error((), 'no [[listener]]; one with protocol = "pop3" is needed')
-        self.settings = settings
-        """What the file says."""
-        self.passwd_files: list[Path] = []
+        self.passwd_files: list[Path]
         """Files of the passwd-file tables, in order: the first is the one that `restante user` edits."""
         self.authenticators: list[Authenticator]
-        if previous is not None and previous.settings.auth == settings.auth:
-            self.authenticators = previous.authenticators
-            self.passwd_files = previous.passwd_files
-        else:
-            self.authenticators = [self._authenticator(index, data) for index, data in enumerate(settings.auth)]
-        if not self.authenticators:
-            raise self._source.error((), "no [[auth]] says who may log in")
+        self.oauth_challenge: dict[str, str]
+        """What a refused token is told (RFC 7628 section 3.2.2)."""
+        self._make_authenticators(previous)
         self.store: MaildropStore
-        if previous is not None and (previous.settings.store, previous.hostname) == (settings.store, self.hostname):
-            self.store = previous.store
-        else:
-            self.store = self._store(settings.store)
+        self.expire: int | None
+        """Days for which the store keeps messages; None: for ever."""
+        self.login_delay: int
+        """Seconds between two logins to one maildrop."""
+        self._make_store(previous)
         self.workers = self._workers(settings.workers)
         self._limits = self._source.convert(("limits",), settings.limits, LimitsSettings)
+        self._pop3 = self._source.convert(("pop3",), settings.pop3, Pop3Settings)
+        self._mechanisms = self._named_mechanisms(self._pop3.mechanisms)
+        if self._pop3.language not in LANGUAGES:
+            right = ", ".join(f'"{tag}"' for tag in LANGUAGES)
+            text = f'language: "{self._pop3.language}" is not known; right are {right}'
+            raise self._source.error(("pop3", "language"), text)
 
     def service(self) -> Service:
         """Return what the listeners offer."""
-        limits = self._limits
+        limits, pop3 = self._limits, self._pop3
         one = len(self.authenticators) == 1
-        return Service(
+        features = Features(
             self.hostname,
+            expire=self.expire,
+            login_delay=self.login_delay,
+            headers=Headers(pop3.headers),
+            language=pop3.language,
+            oauth_challenge=self.oauth_challenge,
+            limits=SessionLimits(login_attempts=limits.login_attempts),
+        )
+        return Service(
+            features,
             self.authenticators[0] if one else Chain(self.authenticators),
             self.store,
             Limits(
                 idle_timeout=limits.idle_timeout,
-                failure_delay=limits.failure_delay,
+                handshake=limits.handshake_timeout,
+                connections=limits.connections,
+                connections_per_address=limits.connections_per_address,
+                connections_before_login=limits.connections_before_login,
                 stop_grace=limits.stop_grace,
-                session=SessionLimits(login_attempts=limits.login_attempts),
+                patience=Patience(
+                    delay=limits.failure_delay, longest=max(limits.failure_delay, limits.longest_failure_delay)
+                ),
             ),
+            certificates=self.certificates,
+            mechanisms=self._mechanisms,
+            apop=pop3.apop,
         )
+
+    def _make_authenticators(self, previous: "Configuration | None") -> None:
+        if previous is not None and previous.settings.auth == self.settings.auth:
+            self.authenticators = previous.authenticators
+            self.passwd_files = previous.passwd_files
+            self.oauth_challenge = previous.oauth_challenge
+            return
+        self.authenticators = [self._maker.authenticator(index, data) for index, data in enumerate(self.settings.auth)]
+        if not self.authenticators:
+            raise self._source.error((), "no [[auth]] says who may log in")
+        self.passwd_files = self._maker.passwd_files
+        self.oauth_challenge = self._maker.oauth_challenge
+
+    def _make_store(self, previous: "Configuration | None") -> None:
+        now = (self.settings.store, self.hostname)
+        if previous is not None and (previous.settings.store, previous.hostname) == now:
+            self.store = previous.store
+            self.expire, self.login_delay = previous.expire, previous.login_delay
+        else:
+            self.store, self.expire, self.login_delay = self._maker.store(self.settings.store)
 
     def _hostname(self, name: str) -> str:
         if not name:
@@ -131,82 +177,36 @@ class Configuration:
             return 1
         return wanted if isinstance(wanted, int) else os.cpu_count() or 1
 
+    def _named_mechanisms(self, names: Sequence[str] | None) -> frozenset[str] | None:
+        if names is None:
+            return None
+        for name in names:
+            if name.upper() not in MECHANISMS:
+                text = f'mechanisms: "{name}" is not known; right are {", ".join(MECHANISMS)}'
+                raise self._source.error(("pop3", "mechanisms"), text)
+        return frozenset(name.upper() for name in names)
+
     def _listener(self, index: int, data: dict[str, Any]) -> Listener:
         place: Place = ("listener", index)
         settings = self._source.convert(place, data, ListenerSettings)
         if settings.protocol != "pop3":
             text = f'protocol: "{settings.protocol}" is not built yet; this version serves "pop3" only'
             raise self._source.error((*place, "protocol"), text)
-        if settings.tls != "none":
-            raise self._source.error(
-                (*place, "tls"), f'tls: "{settings.tls}" is not built yet; this version has tls = "none" only'
-            )
+        tls = settings.tls or ("none" if self.certificates is None else "starttls")
+        if tls != "none" and self.certificates is None:
+            text = f'tls: "{tls}" needs a certificate: a table [tls] with certificate and key'
+            raise self._source.error((*place, "tls"), text)
         try:
             address = Address.parse(settings.address)
         except ValueError as error:
             raise self._source.error((*place, "address"), f"address: {error}") from None
         if address.path:
-            address = address._replace(path=str(self._folder / address.path))
-        return Listener(address, settings.cleartext_login)
+            address = address._replace(path=str(self._source.path.parent / address.path))
+        networks = self._networks((*place, "proxy_networks"), settings.proxy_networks)
+        return Listener(address, Door(tls, settings.cleartext_login, networks))
 
-    def _authenticator(self, index: int, data: dict[str, Any]) -> Authenticator:
-        place: Place = ("auth", index)
-        kind = self._kind(place, data, ["passwd-file"])
-        if kind != "passwd-file":
-            made: Authenticator = self._plugin(place, kind, data)
-            return made
-        settings = self._source.convert(place, data, PasswdFileSettings)
-        path = self._path((*place, "path"), settings.path)
-        self.passwd_files.append(path)
-        return PasswdFile(path, settings.threads)
-
-    def _store(self, data: dict[str, Any] | None) -> MaildropStore:
-        place: Place = ("store",)
-        if data is None:
-            raise self._source.error((), "no [store] says where the mail is")
-        kind = self._kind(place, data, ["maildir", "memory"])
-        if kind == "maildir":
-            return self._maildir_store(self._source.convert(place, data, MaildirSettings))
-        if kind == "memory":
-            self._source.convert(place, data, MemorySettings)
-            return MemoryStore()
-        made: MaildropStore = self._plugin(place, kind, data)
-        return made
-
-    def _maildir_store(self, settings: MaildirSettings) -> MaildropStore:
-        for match in _PLACEHOLDER.finditer(settings.path):
-            if match[1] not in ("user", "local", "domain"):
-                raise self._source.error(
-                    ("store", "path"), f"path: {match[0]} stands for nothing; right are {{user}}, {{local}}, {{domain}}"
-                )
-        if "{user}" not in settings.path and "{local}" not in settings.path:
-            raise self._source.error(("store", "path"), "path: without {user} or {local} all users share one maildrop")
+    def _networks(self, place: Place, texts: Sequence[str]) -> Networks:
         try:
-            undo = seconds(settings.undo)
+            return tuple(ipaddress.ip_network(text) for text in texts)
         except ValueError as error:
-            raise self._source.error(("store", "undo"), f"undo: {error}") from None
-        return MaildirStore(str(self._path(("store", "path"), settings.path)), undo, self.hostname)
-
-    def _path(self, place: Place, path: str) -> Path:
-        """Return a path of the file, which may be relative to it."""
-        if not path or "\0" in path:
-            raise self._source.error(place, "path: a path is not empty and holds no NUL")
-        return self._folder / path
-
-    def _kind(self, place: Place, data: dict[str, Any], known: list[str]) -> str:
-        kind = data.get("kind")
-        if isinstance(kind, str) and (kind in known or ":" in kind):
-            return kind
-        what = f'"{kind}" is not known' if kind is not None else "is missing"
-        names = ", ".join(f'"{name}"' for name in known)
-        raise self._source.error((*place, "kind"), f'kind {what}; right are {names}, or "module:Class"')
-
-    def _plugin(self, place: Place, kind: str, data: dict[str, Any]) -> Any:
-        """Make an object of a class outside Restante, with the other keys of its table as arguments."""
-        module, _, name = kind.partition(":")
-        arguments = {key: value for key, value in data.items() if key != "kind"}
-        try:
-            factory: Callable[..., Any] = getattr(importlib.import_module(module), name)
-            return factory(**arguments)
-        except Exception as error:  # noqa: BLE001  (whatever it is, its table is the place to look)
-            raise self._source.error((*place, "kind"), f'kind: "{kind}" cannot be made: {error}') from None
+            raise self._source.error(place, f'proxy_networks: {error}; "192.0.2.0/24" would be right') from None

@@ -20,6 +20,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls: dict[str, Any] | None = None
     auth: list[dict[str, Any]] = []
     store: dict[str, Any] | None = None
+    pop3: dict[str, Any] = {}
     limits: dict[str, Any] = {}
 
 
@@ -28,8 +29,9 @@ class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     protocol: Literal["pop3", "lmtp", "smtp"]
     address: str
-    tls: Literal["none", "starttls", "implicit"] = "none"
+    tls: Literal["none", "starttls", "implicit"] | None = None
     cleartext_login: Literal["never", "loopback", "always"] = "loopback"
+    proxy_networks: list[str] = []
 
 
 class TlsSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,13 +39,37 @@ class TlsSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     certificate: str
     key: str
+    sni: list[dict[str, Any]] = []
+    client_ca: str = ""
+    client_certificate: Literal["optional", "required"] = "optional"
+
+
+class KeyPairSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """A `[[tls.sni]]`."""
+
+    certificate: str
+    key: str
+
+
+class Pop3Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The `[pop3]` table."""
+
+    mechanisms: list[str] | None = None
+    apop: bool = False
+    headers: Literal["surrogate", "raw", "refuse"] = "surrogate"
+    language: str = "en"
 
 
 class LimitsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The `[limits]` table; times in seconds."""
 
     idle_timeout: Annotated[float, msgspec.Meta(ge=MIN_IDLE_TIMEOUT, le=86400)] = 600
+    handshake_timeout: Annotated[float, msgspec.Meta(gt=0, le=600)] = 30
+    connections: Annotated[int, msgspec.Meta(ge=1)] = 10_000
+    connections_per_address: Annotated[int, msgspec.Meta(ge=1)] = 1000
+    connections_before_login: Annotated[int, msgspec.Meta(ge=1)] = 3000
     failure_delay: Annotated[float, msgspec.Meta(ge=0, le=60)] = 1
+    longest_failure_delay: Annotated[float, msgspec.Meta(ge=0, le=300)] = 16
     login_attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
     stop_grace: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 10
 
@@ -54,6 +80,8 @@ class MaildirSettings(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     path: str
     undo: str = "7d"
+    expire: str = "never"
+    login_delay: str = "0"
 
 
 class MemorySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +96,47 @@ class PasswdFileSettings(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     path: str
     threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
+
+
+class OAuthSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """An `[[auth]]` with `kind = "oauth"`."""
+
+    kind: str
+    introspection: str = ""
+    client_id: str = ""
+    client_secret: str = ""
+    client_secret_file: str = ""
+    jwks: str = ""
+    issuer: str = ""
+    audience: list[str] | str = ""
+    scope: str = ""
+    claim: list[str] | str = "email"
+    algorithms: list[str] | None = None
+    openid_configuration: str = ""
+    timeout: float = 5
+    cache: float = 0
+    ca: str = ""
+
+
+class AnonymousSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """An `[[auth]]` with `kind = "anonymous"`."""
+
+    kind: str
+    user: str
+
+
+def days(text: str) -> int | None:
+    """Read a time for which messages are kept: ``"30d"``; ``"0"`` until they are retrieved; ``"never"``: None.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if text == "never":
+        return None
+    match = re.fullmatch(r"(\d{1,5})d|0", text)
+    if match is None:
+        raise ValueError(f'"{text}" is no number of days; right are "30d", "0" and "never"')
+    return int(match[1] or 0)
 
 
 def seconds(text: str) -> float:

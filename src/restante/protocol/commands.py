@@ -7,13 +7,16 @@ from restante.errors import CommandError
 from restante.protocol.events import Event
 
 PRINTABLE = bytes(range(0x20, 0x7F))
+_CONTROLS = bytes([*range(0x20), 0x7F])
+_WITH_UTF8 = {b"USER", b"PASS", b"APOP"}
+"""Commands whose arguments may be UTF-8, as the capability ``UTF8 USER`` says (RFC 6856 section 2.2, P-257)."""
 
 
 class Command(NamedTuple):
     """A row of a command table."""
 
     handler: Callable[[Any, list[bytes]], Event | None]
-    """Takes the session and the arguments."""
+    """Takes the state that the table belongs to and the arguments."""
     min_arguments: int
     max_arguments: int
     usage: str
@@ -38,10 +41,25 @@ def split(line: bytes) -> tuple[bytes, list[bytes]]:
     """
     stripped = line.rstrip(b" \t")
     if stripped.translate(None, PRINTABLE):
-        raise CommandError("a command is printable ASCII; this line has other octets, please retype it")
+        _check_utf8(stripped)
     if line[:5].upper() == b"PASS ":  # P-036: every octet after the space is the password
         return b"PASS", [line[5:]]
     keyword, *arguments = stripped.split(b" ")
     if not keyword:
         raise CommandError("this line is empty or begins with a space; HELP lists the commands")
     return keyword.upper(), [argument for argument in arguments if argument]
+
+
+def _check_utf8(line: bytes) -> None:
+    """Let UTF-8 pass where it may stand (P-018, P-257).
+
+    Raises:
+        CommandError: controls, or octets over 0x7F that are no UTF-8 or belong to another command.
+    """
+    keyword = line.partition(b" ")[0].upper()
+    if line.translate(None, _CONTROLS) != line or keyword not in _WITH_UTF8:
+        raise CommandError("a command is printable ASCII; this line has other octets, please retype it")
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        raise CommandError("a name or password that is not ASCII must be UTF-8") from None

@@ -1,15 +1,27 @@
-"""What a session asks of the world, and the limits it keeps by itself."""
+"""What a session asks of the world."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from restante.auth import Credentials
+from restante.auth import Credentials, Proven
+from restante.protocol.sasl.exchange import FindRecord
+
+__all__ = ["Event", "FindRecord", "Login", "Pause", "Retrieve", "StartTLS", "Statistics", "Update"]
 
 
 class Login(NamedTuple):
     """Who is this?  Answer with `Session.login_succeeded` or `Session.refused`."""
 
-    credentials: Credentials
+    credentials: Credentials | Proven
+    mechanism: str
+    """``USER``, ``APOP`` or the name of a SASL mechanism, for the log."""
+
+
+class StartTLS(NamedTuple):
+    """Begin a TLS handshake; what was to be sent is to be sent first.  Answer with `Session.tls_started`."""
+
+    leftover: bytes
+    """Octets that came with STLS.  They never count inside TLS: they are the handshake's, or the end (P-232)."""
 
 
 class Retrieve(NamedTuple):
@@ -36,31 +48,7 @@ class Pause(NamedTuple):
     seconds: float
 
 
-Event = Login | Retrieve | Update | Pause
-
-
-@dataclass(frozen=True, slots=True)
-class SessionLimits:
-    """What a session puts up with."""
-
-    line: int = 4096
-    """Longest command line, in octets (P-011: 255 are promised, more is tolerated)."""
-    dropped: int = 65536
-    """Octets of longer lines that are read and dropped before the session ends (P-011)."""
-    output: int = 65536
-    """Octets waiting to be sent at which nothing more is parsed (P-277)."""
-    turn: int = 100
-    """Commands, or slices of a listing, before others have their turn (P-295)."""
-    login_attempts: int = 5
-    """Failed logins before the session ends (P-045)."""
-    bad_before_login: int = 20
-    """Bad commands in a row that end the session in AUTHORIZATION (P-025)."""
-    bad_after_login: int = 50
-    """The same in TRANSACTION."""
-    pause_from: int = 10
-    """From this bad command in a row on, the next command waits (P-025)."""
-    pause: float = 0.5
-    """How long it waits, in seconds."""
+Event = Login | FindRecord | StartTLS | Retrieve | Update | Pause
 
 
 @dataclass(slots=True)

@@ -23,12 +23,14 @@ class LineBuffer:
 
     Args:
         limit: the longest line, in octets without its line end.
+        auth_limit: the same for a line that begins with ``AUTH`` (P-192).
     """
 
-    __slots__ = ("_buffer", "_overlong", "_searched", "dropped", "limit")
+    __slots__ = ("_auth_limit", "_buffer", "_overlong", "_searched", "dropped", "limit")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, auth_limit: int = 0) -> None:
         self.limit = limit
+        self._auth_limit = auth_limit
         self.dropped = 0
         """Octets thrown away so far because their lines were too long (P-011)."""
         self._buffer = bytearray()
@@ -43,6 +45,22 @@ class LineBuffer:
         """Store octets; nothing is interpreted yet."""
         self._buffer += data
 
+    def take(self) -> bytes:
+        """Return all that is held, as it came, and forget it."""
+        octets = bytes(self._buffer)
+        self._buffer.clear()
+        self._searched = 0
+        self._overlong = False
+        return octets
+
+    def peek(self, octets: int) -> bytes:
+        """Return the first octets that are held."""
+        return bytes(self._buffer[:octets])
+
+    def holds(self, octets: bytes) -> bool:
+        """Say whether this is all that is held."""
+        return self._buffer == octets
+
     def next_line(self) -> bytes | None:
         """Return the next complete line without its line end, or None when octets are missing.
 
@@ -53,10 +71,11 @@ class LineBuffer:
         if end < 0:
             self._wait_for_more()
             return None
+        longest = self._longest(end)
         line = bytes(self._buffer[:end]).removesuffix(b"\r")
         del self._buffer[: end + 1]
         self._searched = 0
-        if self._overlong or len(line) > self.limit:
+        if self._overlong or len(line) > longest:
             self._overlong = False
             self.dropped += end + 1
             raise LineTooLong
@@ -64,11 +83,18 @@ class LineBuffer:
 
     def _wait_for_more(self) -> None:
         """Remember what was searched, and drop what can only belong to a line that is too long."""
-        if self._overlong or len(self._buffer) > self.limit + 1:  # + 1: the CR of a line that just fits
+        octets = len(self._buffer)
+        if self._overlong or octets > self._longest(octets) + 1:  # + 1: the CR of a line that just fits
             self.dropped += len(self._buffer)
             self._buffer.clear()
             self._overlong = True
         self._searched = len(self._buffer)
+
+    def _longest(self, octets: int) -> int:
+        """Return the limit for the line at hand, of which so many octets are here."""
+        if octets > self.limit and self._buffer[:5].upper() == b"AUTH ":
+            return max(self.limit, self._auth_limit)
+        return self.limit
 
 
 class CrlfLines:
@@ -201,43 +227,6 @@ class TopLines:
         for _ in range(self._remaining):
             start = data.index(b"\n", start) + 1
         return start
-
-
-class MessageEncoder:
-    """Turns a stored message into the body of a RETR or TOP reply, terminator included.
-
-    Args:
-        lines: body lines that TOP asked for; None for the whole message (RETR).
-    """
-
-    __slots__ = ("_crlf", "_stuffer", "_top", "octets")
-
-    def __init__(self, lines: int | None = None) -> None:
-        self.octets = 0
-        """Octets passed so far, before byte-stuffing."""
-        self._crlf = CrlfLines()
-        self._top = None if lines is None else TopLines(lines)
-        self._stuffer = ByteStuffer()
-
-    @property
-    def satisfied(self) -> bool:
-        """TOP has all its lines; the rest of the message need not be read."""
-        return self._top is not None and self._top.satisfied
-
-    def feed(self, data: bytes) -> bytes:
-        """Encode the next piece of the stored message."""
-        return self._pass(self._crlf.feed(data))
-
-    def finish(self) -> bytes:
-        """Return the end of the reply: the line end that the message lacks, and the terminator."""
-        end = b"" if self.satisfied else self._pass(self._crlf.finish())
-        return end + TERMINATOR
-
-    def _pass(self, lines: bytes) -> bytes:
-        if self._top is not None:
-            lines = self._top.feed(lines)
-        self.octets += len(lines)
-        return self._stuffer.feed(lines)
 
 
 class MultilineDecoder:

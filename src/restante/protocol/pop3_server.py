@@ -1,26 +1,29 @@
 """The server's side of a POP3 session, without any I/O (RFC 1939, RFC 2449).
 
-STAT, LIST, UIDL, DELE, RSET, NOOP and CAPA are answered here from the listing.  Only four things need the
+STAT, LIST, UIDL, DELE, RSET, NOOP and CAPA are answered here from the listing.  Only a few things need the
 world, and `Session.next_event` asks for them one at a time.  While one is outstanding nothing further is
 parsed, so pipelined commands are handled in order, each as if alone (P-275).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from enum import Enum
-from typing import ClassVar
 
-from restante.auth import Password
-from restante.errors import AuthenticationFailed, CommandError, Condition, InternalError, NoSuchMessage
+from restante.auth import ScramRecord
+from restante.errors import AuthenticationFailed, CommandError, Condition, InternalError, NoSuchMessage, Text
 from restante.maildrop import Message
+from restante.protocol.authorization import Authorization
 from restante.protocol.commands import Command, split
-from restante.protocol.events import Event, Login, Pause, Retrieve, SessionLimits, Statistics, Update
-from restante.protocol.framing import TERMINATOR, LineBuffer, LineTooLong, MessageEncoder
+from restante.protocol.events import Event, FindRecord, Login, Pause, Retrieve, StartTLS, Statistics, Update
+from restante.protocol.framing import LineBuffer, LineTooLong
+from restante.protocol.languages import DEFAULT, LANGUAGES
+from restante.protocol.message_encoder import MessageEncoder
+from restante.protocol.policy import Features, Terms
 from restante.protocol.replies import Replies
-from restante.protocol.scan_listing import ScanListing
+from restante.protocol.scan_listing import Headers, ScanListing
+from restante.protocol.stage import Stage
+from restante.protocol.strangers import HTTP, stranger
 from restante.protocol.telnet import without_negotiation
-
-ALL_LINES = 2**62
-"""More lines than any message has: what larger counts of TOP are read as (P-112)."""
+from restante.protocol.transaction import Transaction
 
 
 class State(Enum):
@@ -40,13 +43,11 @@ class Session:
     RuntimeError.
 
     Args:
-        hostname: shown in the greeting; printable ASCII without ``<`` and ``>`` (P-023).
-        passwords: whether USER and PASS are taken on this connection (P-055).
-        limits: see `SessionLimits`.
+        features: of the site.
+        terms: of the connection, as it is at its beginning.
     """
 
-    def __init__(self, hostname: str, *, passwords: bool = True, limits: SessionLimits | None = None) -> None:
-        self.statistics = Statistics()
+    def __init__(self, features: Features, terms: Terms | None = None) -> None:
         self.end_reason = ""
         """Why the session is over, for the log; empty while it is not."""
         self.commands = 0
@@ -55,19 +56,20 @@ class Session:
         """`next_event` has stopped before the end of what it could do."""
         self.failed_logins = 0
         """Logins refused so far because of their credentials."""
-        self._limits = limits or SessionLimits()
-        self._passwords = passwords
-        self._lines = LineBuffer(self._limits.line)
+        self._features = features
+        self._limits = features.limits
+        self._lines = LineBuffer(self._limits.line, self._limits.sasl_line)
         self._end_of_input = False
-        self._replies = Replies()
+        self._replies = Replies(LANGUAGES[DEFAULT])
         self._state = State.AUTHORIZATION
+        self._checked = False
+        self._next: Event | None = None
         self._awaiting: Event | None = None
-        self._user: tuple[str, int] | None = None  # with the number of the command that named it
         self._bad_commands = 0
-        self._listing = ScanListing()
-        self._slices: Iterator[bytes] | None = None
+        self._authorization = Authorization(features, terms or Terms(), self._replies)
+        self._transaction: Transaction | None = None
         self._encoder: MessageEncoder | None = None
-        self._replies.ok(f"{hostname} POP3 server ready; HELP lists the commands")
+        self._authorization.greet()
 
     # -- input, events, output ----------------------------------------------------------------------
 
@@ -75,6 +77,11 @@ class Session:
     def state(self) -> State:
         """Where the session stands; CLOSED means: send what is left, then close the connection."""
         return self._state
+
+    @property
+    def statistics(self) -> Statistics:
+        """What has been done so far."""
+        return self._transaction.statistics if self._transaction else Statistics()
 
     @property
     def input_octets(self) -> int:
@@ -98,27 +105,29 @@ class Session:
         """
         self.unfinished = False
         steps = self._limits.turn
-        while self._awaiting is None and self._state is not State.CLOSED:
+        while self._awaiting is None and self._next is None and self._state is not State.CLOSED:
             if self._replies.octets >= self._limits.output or steps == 0:
                 self.unfinished = True  # P-277: send what there is, and ask again
                 break
             steps -= 1
-            if self._slices is not None:
-                self._send_slice(self._slices)
+            if self._transaction is not None and self._transaction.slices is not None:
+                self._transaction.send_slice()
                 continue
+            if not self._checked and self._is_stranger():
+                break
             try:
-                line = self._lines.next_line()
+                line = self._next_line()
             except LineTooLong:
-                event = self._line_too_long()
-            else:
-                if line is None:
-                    self._out_of_lines()
-                    break
-                event = self._execute(line)
-            if event is not None:
-                self._awaiting = event
-                return event
-        return None
+                self._next = self._line_too_long()
+                continue
+            if line is None:
+                self._out_of_lines()
+                break
+            self._next = self._execute(line)
+        if self._awaiting is not None or self._next is None:
+            return None
+        self._awaiting, self._next = self._next, None
+        return self._awaiting
 
     def data_to_send(self) -> bytes:
         """Return, and forget, the octets to send now."""
@@ -129,7 +138,8 @@ class Session:
         if self._state is not State.CLOSED:
             self._state = State.CLOSED
             self.end_reason = reason
-        self._awaiting = self._encoder = self._slices = None
+        self._awaiting = self._next = self._encoder = None
+        self._authorization.cancel()
 
     def abandon(self, reason: str) -> None:
         """End the session and send nothing more: the reply under way cannot be completed (P-095)."""
@@ -138,41 +148,62 @@ class Session:
 
     # -- answers to events --------------------------------------------------------------------------
 
-    def login_succeeded(self, listing: Sequence[Message]) -> None:
+    def login_succeeded(self, listing: Sequence[Message], *, read_only: bool = False) -> None:
         """Answer to `Login`: the maildrop is locked, and this is in it (P-040)."""
         self._answer(Login)
+        self._authorization.cancel()
         self._state = State.TRANSACTION
         self._bad_commands = 0
-        self._listing = ScanListing(listing)
-        self._replies.ok(str(self._listing))
+        headers = Headers.RAW if self._authorization.utf8 else self._features.headers
+        self._transaction = Transaction(
+            self._features,
+            self._authorization.terms,
+            self._replies,
+            ScanListing(listing, headers),
+            read_only=read_only,
+        )
+        self._transaction.summary()
+
+    def record_found(self, record: ScramRecord) -> None:
+        """Answer to `FindRecord`."""
+        self._answer(FindRecord)
+        try:
+            self._next = self._authorization.record_found(record)
+        except Condition as condition:
+            self._next = self._negative(condition)
+
+    def tls_started(self, terms: Terms) -> None:
+        """Answer to `StartTLS`: the handshake is done; no second greeting (P-231).
+
+        Args:
+            terms: of the connection now.
+        """
+        self._answer(StartTLS)
+        self._authorization.tls_started(terms)
 
     def refused(self, condition: Condition) -> None:
-        """Answer to `Login`, `Retrieve` or `Update`: a negative reply.
+        """Answer to `Login`, `FindRecord`, `Retrieve` or `Update`: a negative reply.
 
         In the middle of a message there is no place for one, and the session ends (P-095).
         """
-        event = self._answer(Login, Retrieve, Update)
+        event = self._answer(Login, FindRecord, Retrieve, Update)
         if self._encoder is not None:
             self.abandon("a message could not be read to its end")
-            return
-        self._replies.error(condition)
-        if isinstance(condition, InternalError):
-            self.end("internal error")
-        elif isinstance(event, Update):
-            self.end("quit, update incomplete")  # P-132: over, whether or not the removal succeeded
-        elif isinstance(condition, AuthenticationFailed):
-            self.failed_logins += 1
-            if self.failed_logins >= self._limits.login_attempts:
-                self.end("too many failed logins")  # P-045
+        elif isinstance(event, (Login, FindRecord)):
+            try:
+                self._next = self._authorization.refused(condition)
+            except Condition as reply:
+                self._next = self._negative(reply)
+        else:
+            self._next = self._negative(condition)
+            if isinstance(event, Update):
+                self.end("quit, update incomplete")  # P-132: over, whether or not the removal succeeded
 
     def message_follows(self) -> None:
         """Answer to `Retrieve`, first part: the message is open and can be read (P-095)."""
         event = self._retrieving()
-        self._encoder = MessageEncoder(event.lines)
-        if event.lines is None:
-            self._replies.ok(f"{self._listing[event.number].octets} octets")  # P-085
-        else:
-            self._replies.ok("top of message follows")
+        assert self._transaction is not None
+        self._encoder = self._transaction.encoder(event)
 
     def message_data(self, data: bytes) -> bool:
         """Answer to `Retrieve`, next part: octets as they are stored.
@@ -195,27 +226,25 @@ class Session:
             Whether the message was what the listing says.
         """
         event, encoder = self._retrieving(), self._encoding()
+        assert self._transaction is not None
         end = encoder.finish()
-        announced = self._listing[event.number].octets
+        announced = self._transaction.listing.size(event.number)
         if not encoder.satisfied and encoder.octets != announced:
             self.abandon(f"message {event.number} has {encoder.octets} octets, not {announced} as listed")
             return False
         self._replies.add(end)
         self._awaiting = self._encoder = None
-        if event.lines is None:
-            self.statistics.retr += 1
-            self.statistics.retr_octets += encoder.octets
-        else:
-            self.statistics.top += 1
-            self.statistics.top_octets += encoder.octets
+        self._transaction.retrieved(event, encoder.octets)
         return True
 
     def updated(self) -> None:
         """Answer to `Update`: the messages are gone, durably (P-135)."""
         event = self._answer(Update)
         assert isinstance(event, Update)
-        self.statistics.deleted = len(event.deleted)
-        self._farewell()
+        assert self._transaction is not None
+        self._transaction.statistics.deleted = len(event.deleted)
+        self._transaction.farewell()
+        self.end("quit")
 
     def resumed(self) -> None:
         """Answer to `Pause`."""
@@ -241,50 +270,109 @@ class Session:
 
     # -- lines --------------------------------------------------------------------------------------
 
+    def _is_stranger(self) -> bool:
+        """Look at the first octets: what speaks another protocol is answered once, and told to the log."""
+        named = stranger(self._lines.peek(16))
+        if named:
+            self._stranger(named)
+        self._checked = self.commands > 0
+        return bool(named)
+
+    def _stranger(self, named: str) -> None:
+        self._replies.error(CommandError("this is POP3, and nothing else"))
+        self.end(named)
+
+    @property
+    def _stage(self) -> Stage:
+        return self._transaction or self._authorization
+
+    def _next_line(self) -> bytes | None:
+        """Return the next line, None when there is none.
+
+        Raises:
+            LineTooLong: it was dropped.
+        """
+        in_exchange = self._authorization.in_exchange
+        self._lines.limit = self._limits.sasl_line if in_exchange else self._limits.line
+        line = self._lines.next_line()
+        if line is None and self._authorization.failing and self._lines.holds(b"\x01"):
+            return self._lines.take()  # neomutt ends a failed OAUTHBEARER with this octet and no line end
+        return line
+
     def _execute(self, line: bytes) -> Event | None:
-        """Handle one command line."""
+        """Handle one line: a command, or what a SASL exchange waits for."""
         self.commands += 1
-        if self._state is State.AUTHORIZATION:
-            line = without_negotiation(line)
         try:
-            command, arguments = self._parse(line)
-            event = command.handler(self, arguments)
-        except NoSuchMessage as error:  # a wrong number is no offence
-            self._replies.error(error)
-            return None
-        except CommandError as error:
-            return self._bad_command(error)
+            event = self._authorization.respond(line) if self._authorization.in_exchange else self._command(line)
+        except Condition as condition:
+            return self._negative(condition)
         self._bad_commands = 0
         return event
 
-    def _parse(self, line: bytes) -> tuple[Command, list[bytes]]:
-        """Find the command of a line and its arguments.
+    def _command(self, line: bytes) -> Event | None:
+        """Handle one command line.
+
+        Raises:
+            Condition: what is to be answered instead.
+        """
+        if self._state is State.AUTHORIZATION:
+            self._authorization.begin_command()
+            line = without_negotiation(line)
+        verb, arguments = split(line)
+        event = self._find(verb, arguments).handler(self._stage, arguments)
+        if isinstance(event, StartTLS):
+            return StartTLS(self._lines.take())  # P-232: half a line too
+        if verb == b"QUIT":
+            if event is None:
+                self.end("quit" if self._transaction else "quit before login")
+            else:
+                self._state = State.UPDATE
+        return event
+
+    def _find(self, verb: bytes, arguments: list[bytes]) -> Command:
+        """Find a command.
 
         Raises:
             CommandError: there is none, or not in this state, or not with these arguments.
         """
-        verb, arguments = split(line)
-        table, others = self._TABLES[self._state]
-        command = table.get(verb)
+        stage = self._stage
+        command = stage.TABLE.get(verb)
         if command is None:
-            raise CommandError(self._no_such_command(verb, others))
+            raise self._no_such_command(verb)
         if not command.takes(arguments):
-            raise CommandError(command.usage.format(numbers=self._listing.numbers))
-        return command, arguments
+            raise stage.arguments_wrong(command)
+        return command
 
-    def _no_such_command(self, verb: bytes, others: dict[bytes, Command]) -> str:
-        if verb in others:
-            return "log in first: USER, then PASS" if self._state is State.AUTHORIZATION else "already logged in"
-        now = "POP3 commands now: " + " ".join(name.decode() for name in self._TABLES[self._state][0])
-        return now if verb == b"HELP" else f"unknown command; {now}"  # P-305
+    def _no_such_command(self, verb: bytes) -> CommandError:
+        if self._transaction is None and verb in HTTP:
+            self.end("HTTP on a POP3 port")
+            return CommandError("this is POP3, and nothing else")
+        if self._transaction is not None and verb in Authorization.TABLE:
+            return CommandError("already logged in")
+        if self._transaction is None and verb in Transaction.TABLE:
+            return CommandError("log in first: USER, then PASS" if self._stage.offers(b"USER") else "log in first")
+        now = Text("POP3 commands now: {commands}", {"commands": self._stage.commands()})
+        # P-305: HELP is no POP3, but there is help.
+        return CommandError("{help}" if verb == b"HELP" else "unknown command; {help}", help=now)
 
-    def _bad_command(self, error: CommandError) -> Event | None:
-        """Refuse a command, and lose patience with a peer that sends nothing else (P-025)."""
-        self._replies.error(error)
+    def _negative(self, condition: Condition) -> Event | None:
+        """Send a negative reply, and see what follows from it."""
+        self._replies.error(condition)
+        if isinstance(condition, InternalError):
+            self.end("internal error")
+        elif isinstance(condition, AuthenticationFailed):
+            self.failed_logins += 1
+            if self.failed_logins >= self._limits.login_attempts:
+                self.end("too many failed logins")  # P-045
+        elif isinstance(condition, CommandError) and not isinstance(condition, NoSuchMessage):
+            return self._bad_command()  # a wrong number is no offence
+        return None
+
+    def _bad_command(self) -> Event | None:
+        """Lose patience with a peer that sends nothing else than bad commands (P-025)."""
         self._bad_commands += 1
         limits = self._limits
-        in_transaction = self._state is State.TRANSACTION
-        if self._bad_commands >= (limits.bad_after_login if in_transaction else limits.bad_before_login):
+        if self._bad_commands >= (limits.bad_after_login if self._transaction else limits.bad_before_login):
             self.end("too many bad commands")
         elif self._bad_commands >= limits.pause_from and limits.pause > 0:
             return Pause(limits.pause)
@@ -292,13 +380,19 @@ class Session:
 
     def _line_too_long(self) -> Event | None:
         self.commands += 1
-        event = self._bad_command(CommandError(f"a command is at most {self._limits.line} octets"))
+        if self._state is State.AUTHORIZATION:
+            self._authorization.begin_command()
+            self._authorization.cancel()
+        event = self._negative(self._too_long())
         return None if self._too_much_dropped() else event
+
+    def _too_long(self) -> CommandError:
+        return CommandError("a line is at most {limit} octets here", limit=self._lines.limit)
 
     def _out_of_lines(self) -> None:
         """No complete line is left."""
         if self._lines.dropped > self._limits.dropped:
-            self._replies.error(CommandError(f"a command is at most {self._limits.line} octets"))
+            self._replies.error(self._too_long())
         if not self._too_much_dropped() and self._end_of_input:
             self.end("client closed the connection")
 
@@ -306,123 +400,3 @@ class Session:
         if self._lines.dropped > self._limits.dropped:
             self.end("lines too long")
         return self._state is State.CLOSED
-
-    # -- replies ------------------------------------------------------------------------------------
-
-    def _send_slice(self, slices: Iterator[bytes]) -> None:
-        """Send the next slice of a listing."""
-        lines = next(slices, None)
-        if lines is None:
-            self._slices = None
-            lines = TERMINATOR
-        self._replies.add(lines)
-
-    def _list_all(self, line: Callable[[int, Message], bytes]) -> None:
-        """Send a multi-line listing, in slices."""
-        self._replies.ok(str(self._listing))
-        self._slices = self._listing.slices(line)
-
-    # -- commands of both states --------------------------------------------------------------------
-
-    def _capa(self, _: list[bytes]) -> None:
-        """RFC 2449 section 5.  The same list in both states (P-151)."""
-        self._replies.ok("capabilities follow")
-        commands = [*self._AUTHORIZATION.items(), *self._TRANSACTION.items()]
-        tags = [command.capability for verb, command in commands if self._passwords or verb != b"USER"]
-        tags += ["RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER", "IMPLEMENTATION Restante"]
-        self._replies.add("".join(f"{tag}\r\n" for tag in tags if tag).encode("ascii") + TERMINATOR)
-
-    def _quit(self, _: list[bytes]) -> Event | None:
-        if self._state is State.AUTHORIZATION:  # P-030: no UPDATE
-            self._replies.ok("goodbye")
-            self.end("quit before login")
-            return None
-        if not self._listing.deleted:
-            self._farewell()
-            return None
-        self._state = State.UPDATE
-        return Update(frozenset(self._listing.deleted))
-
-    def _farewell(self) -> None:
-        """The end of a complete QUIT in TRANSACTION (RFC 1939 section 6)."""
-        self.statistics.left = len(self._listing)
-        self._replies.ok(f"{len(self._listing.deleted)} messages deleted, {len(self._listing)} left")
-        self.end("quit")
-
-    # -- commands of AUTHORIZATION ------------------------------------------------------------------
-
-    def _user_name(self, arguments: list[bytes]) -> None:
-        """USER: the same answer for every name, known or not (P-031)."""
-        if not self._passwords:  # P-055: refused before the password is asked for
-            raise CommandError("no passwords over an unencrypted connection from your address")
-        self._user = (arguments[0].decode("ascii"), self.commands)
-        self._replies.ok("send PASS")
-
-    def _pass(self, arguments: list[bytes]) -> Event:
-        # P-034: only as the very next command after USER; that also lets a failed PASS use the USER up.
-        if self._user is None or self._user[1] != self.commands - 1:
-            raise CommandError("USER comes first, and PASS right after it")
-        if not arguments[0]:  # P-037: never passed on
-            raise CommandError("PASS needs a password")
-        return Login(Password(self._user[0], arguments[0]))
-
-    # -- commands of TRANSACTION --------------------------------------------------------------------
-
-    def _stat(self, _: list[bytes]) -> None:
-        self._replies.ok(f"{len(self._listing)} {self._listing.octets}")  # P-072: nothing after the second number
-
-    def _list(self, arguments: list[bytes]) -> None:
-        if arguments:
-            number = self._listing.number(arguments[0])
-            self._replies.ok(f"{number} {self._listing[number].octets}")
-        else:
-            self._list_all(lambda number, message: b"%d %d\r\n" % (number, message.octets))
-
-    def _uidl(self, arguments: list[bytes]) -> None:
-        if arguments:
-            number = self._listing.number(arguments[0])
-            self._replies.ok(f"{number} {self._listing[number].unique_id}")
-        else:
-            self._list_all(lambda number, message: b"%d %b\r\n" % (number, message.unique_id.encode("ascii")))
-
-    def _retr(self, arguments: list[bytes]) -> Event:
-        return Retrieve(self._listing.number(arguments[0]), None)
-
-    def _top(self, arguments: list[bytes]) -> Event:
-        number, lines = arguments[0], arguments[1].lstrip(b"0") or b"0"
-        return Retrieve(self._listing.number(number), int(lines) if len(lines) < 19 else ALL_LINES)
-
-    def _dele(self, arguments: list[bytes]) -> None:
-        number = self._listing.number(arguments[0])
-        self._listing.mark_deleted(number)
-        self._replies.ok(f"message {number} marked deleted; QUIT removes it, RSET unmarks it")
-
-    def _noop(self, _: list[bytes]) -> None:
-        self._replies.ok("nothing done")
-
-    def _rset(self, _: list[bytes]) -> None:
-        self._listing.unmark_all()
-        self._replies.ok(str(self._listing))
-
-    _AUTHORIZATION: ClassVar[dict[bytes, Command]] = {
-        b"USER": Command(_user_name, 1, 1, "USER needs one name, without spaces", "USER", numeric=False),
-        b"PASS": Command(_pass, 1, 1, "PASS needs a password", numeric=False),
-        b"CAPA": Command(_capa, 0, 0, "CAPA takes no argument"),
-        b"QUIT": Command(_quit, 0, 0, "QUIT takes no argument"),
-    }
-    _TRANSACTION: ClassVar[dict[bytes, Command]] = {
-        b"STAT": Command(_stat, 0, 0, "STAT takes no argument"),
-        b"LIST": Command(_list, 0, 1, "LIST takes nothing or one message number, {numbers}"),
-        b"RETR": Command(_retr, 1, 1, "RETR needs a message number, {numbers}"),
-        b"DELE": Command(_dele, 1, 1, "DELE needs a message number, {numbers}"),
-        b"TOP": Command(_top, 2, 2, "TOP needs a message number, {numbers}, and a count of body lines", "TOP"),
-        b"UIDL": Command(_uidl, 0, 1, "UIDL takes nothing or one message number, {numbers}", "UIDL"),
-        b"NOOP": Command(_noop, 0, 0, "NOOP takes no argument"),
-        b"RSET": Command(_rset, 0, 0, "RSET takes no argument"),
-        b"CAPA": Command(_capa, 0, 0, "CAPA takes no argument"),
-        b"QUIT": Command(_quit, 0, 0, "QUIT takes no argument; nothing was deleted"),  # P-141
-    }
-    _TABLES: ClassVar[dict[State, tuple[dict[bytes, Command], dict[bytes, Command]]]] = {
-        State.AUTHORIZATION: (_AUTHORIZATION, _TRANSACTION),
-        State.TRANSACTION: (_TRANSACTION, _AUTHORIZATION),
-    }

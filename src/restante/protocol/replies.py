@@ -1,14 +1,23 @@
 """Replies on their way out (RFC 1939 section 3)."""
 
-from restante.errors import Condition
+from restante.errors import Condition, Text
+from restante.protocol.languages import Language
+
+STATUS = 510
+"""Octets of a status line without its CRLF (RFC 2449 section 4, P-009)."""
 
 
 class Replies:
-    """Collects replies until somebody sends them."""
+    """Collects replies until somebody sends them.
 
-    __slots__ = ("_pieces", "octets")
+    Args:
+        language: of their texts; may be changed at any time.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_pieces", "language", "octets")
+
+    def __init__(self, language: Language) -> None:
+        self.language = language
         self.octets = 0
         """Octets that wait to be sent."""
         self._pieces: list[bytes] = []
@@ -18,14 +27,18 @@ class Replies:
         self._pieces.append(octets)
         self.octets += len(octets)
 
-    def ok(self, text: str) -> None:
+    def answer(self, data: str) -> None:
+        """Add a positive status line that programs read: the same in every language."""
+        self.add(b"+OK %b\r\n" % data.encode("ascii"))
+
+    def ok(self, template: str, **values: int | str | Text) -> None:
         """Add a positive status line; there is always a text, for some clients want the space (RFC 1957)."""
-        self.add(b"+OK %b\r\n" % text.encode("ascii"))
+        self._status(f"+OK {self.language.say(Text(template, values))}")
 
     def error(self, condition: Condition) -> None:
         """Add a negative status line: the one place where conditions become replies (P-175)."""
         code = f"[{condition.code}] " if condition.code else ""
-        self.add(b"-ERR %b\r\n" % (code + condition.reply).encode("ascii"))
+        self._status(f"-ERR {code}{self.language.say(condition.reply)}")
 
     def take(self) -> bytes:
         """Return all that waits, and forget it."""
@@ -33,3 +46,10 @@ class Replies:
         self._pieces.clear()
         self.octets = 0
         return octets
+
+    def _status(self, line: str) -> None:
+        """Add a status line; one that is too long is cut where a character ends (P-262)."""
+        octets = line.encode()
+        if len(octets) > STATUS:
+            octets = octets[:STATUS].decode(errors="ignore").encode()
+        self.add(octets + b"\r\n")

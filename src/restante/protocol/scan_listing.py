@@ -1,23 +1,38 @@
 """The maildrop as one session sees it: a fixed listing and the marks of this session."""
 
 from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
 from itertools import islice
 
-from restante.errors import NoSuchMessage
+from restante.errors import NoSuchMessage, Text
 from restante.maildrop import Message
 
 SLICE = 1000
 """Messages of a long listing that are looked at in one step (P-295)."""
 
 
+class Headers(Enum):
+    """What becomes of headers that are not ASCII (RFC 6856 section 2.1, P-256)."""
+
+    RAW = "raw"
+    """They go out as they are: the client has said UTF8, or the site wants it so."""
+    SURROGATE = "surrogate"
+    """The client gets a readable form in ASCII."""
+    REFUSE = "refuse"
+    """The client is told to say UTF8."""
+
+
 class ScanListing:
     """Messages by their numbers, which never change while the session lasts (P-048, P-078)."""
 
-    __slots__ = ("_messages", "_total", "deleted", "octets")
+    __slots__ = ("_messages", "_total", "deleted", "headers", "octets", "size_of")
 
-    def __init__(self, messages: Sequence[Message] = ()) -> None:
+    def __init__(self, messages: Sequence[Message] = (), headers: Headers = Headers.RAW) -> None:
         self._messages = messages
-        self._total = sum(message.octets for message in messages)
+        self.headers = headers
+        self.size_of: Callable[[Message], int] = _with_surrogate if headers is Headers.SURROGATE else _as_it_is
+        """Returns the octets that RETR sends of a message in this session."""
+        self._total = sum(map(self.size_of, messages))
         self.deleted: set[int] = set()
         """Numbers of the messages that are marked as deleted."""
         self.octets = self._total
@@ -31,14 +46,29 @@ class ScanListing:
         """The message with that number."""
         return self._messages[number - 1]
 
-    def __str__(self) -> str:
-        """P-309: the same words after login, LIST, UIDL and RSET."""
-        return f"{len(self)} messages ({self.octets} octets)"
+    def size(self, number: int) -> int:
+        """The octets that RETR sends of a message."""
+        return self.size_of(self[number])
+
+    def needs_surrogate(self, number: int) -> bool:
+        """The message goes out in another form than it is stored in."""
+        return self.headers is Headers.SURROGATE and self[number].surrogate > 0
+
+    def refuses(self, number: int) -> bool:
+        """The message does not go out at all in this session."""
+        return self.headers is Headers.REFUSE and self[number].surrogate > 0
 
     @property
-    def numbers(self) -> str:
+    def summary(self) -> Text:
+        """P-309: the same words after login, LIST, UIDL and RSET."""
+        return Text("{count} messages ({octets} octets)", {"count": len(self), "octets": self.octets})
+
+    @property
+    def numbers(self) -> Text:
         """The valid message numbers, to complete "… needs a message number, …"."""
-        return f"1 to {len(self._messages)}" if self._messages else "but the maildrop is empty"
+        if self._messages:
+            return Text("1 to {last}", {"last": len(self._messages)})
+        return Text("but the maildrop is empty")
 
     def number(self, digits: bytes) -> int:
         """Read a message number: decimal digits, of any length (P-014).
@@ -49,16 +79,17 @@ class ScanListing:
         significant = digits.lstrip(b"0")
         number = int(significant) if 0 < len(significant) < 20 else 0
         if not 1 <= number <= len(self._messages):
-            here = f"numbers are {self.numbers}" if self._messages else "the maildrop is empty"
-            raise NoSuchMessage(f"no such message, {here}")
+            if not self._messages:
+                raise NoSuchMessage("no such message, the maildrop is empty")
+            raise NoSuchMessage("no such message, numbers are {numbers}", numbers=self.numbers)
         if number in self.deleted:
-            raise NoSuchMessage(f"message {number} is marked deleted (RSET undoes that)")
+            raise NoSuchMessage("message {number} is marked deleted (RSET undoes that)", number=number)
         return number
 
     def mark_deleted(self, number: int) -> None:
         """DELE: only a mark (P-100)."""
         self.deleted.add(number)
-        self.octets -= self[number].octets
+        self.octets -= self.size(number)
 
     def unmark_all(self) -> None:
         """RSET (P-107)."""
@@ -70,3 +101,11 @@ class ScanListing:
         numbered = enumerate(self._messages, 1)
         while messages := list(islice(numbered, SLICE)):
             yield b"".join([line(number, message) for number, message in messages if number not in self.deleted])
+
+
+def _as_it_is(message: Message) -> int:
+    return message.octets
+
+
+def _with_surrogate(message: Message) -> int:
+    return message.surrogate or message.octets

@@ -47,13 +47,20 @@ class Address(NamedTuple):
         return cls(host, int(port))
 
 
+Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+
+
 class Peer(NamedTuple):
     """Who has connected."""
 
     name: str
     """``host:port``, ``[v6]:port`` or ``unix``, for the log."""
+    host: str
+    """The address alone; ``""`` for a UNIX socket."""
     loopback: bool
     """On this machine, so that nobody can listen in between."""
+    tls: bool = False
+    """It speaks TLS to a proxy of ours."""
 
     def __str__(self) -> str:
         return self.name
@@ -62,9 +69,22 @@ class Peer(NamedTuple):
     def of(cls, peername: object) -> "Peer":
         """Make one from what a transport calls its peer."""
         if peername is None:  # it has gone already
-            return cls("unknown", loopback=False)
+            return cls("unknown", "", loopback=False)
         if not isinstance(peername, tuple):
-            return cls("unix", loopback=True)
-        host, port = str(peername[0]), int(peername[1])
+            return cls("unix", "", loopback=True)
+        return cls.at(str(peername[0]), int(peername[1]))
+
+    @classmethod
+    def at(cls, host: str, port: int, *, tls: bool = False) -> "Peer":
+        """Make one for an address."""
         # On the path of every connection, so no parsing: the kernel writes addresses in one way only.
-        return cls(str(Address(host, port)), loopback=host.startswith(("127.", "::ffff:127.")) or host == "::1")
+        loopback = host.startswith(("127.", "::ffff:127.")) or host == "::1"
+        return cls(str(Address(host, port)), host, loopback=loopback, tls=tls)
+
+    def is_in(self, networks: Networks) -> bool:
+        """Say whether the address belongs to one of these networks."""
+        if not networks or not self.host:
+            return False
+        address = ipaddress.ip_address(self.host.partition("%")[0])
+        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        return any((mapped or address) in network for network in networks)

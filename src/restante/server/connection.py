@@ -1,15 +1,18 @@
-"""One connection: carries octets and events between a transport and a `Session`."""
+"""One session: carries octets and events between a `Wire` and a `Session`."""
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from restante.errors import AuthenticationFailed, Condition, InternalError, TemporaryFailure
+from restante.auth import Anonymous, Credentials, Principal, Proven
+from restante.errors import AuthenticationFailed, Condition, InternalError, TemporaryFailure, one_line
 from restante.maildrop import Correctable, Maildrop
-from restante.protocol.events import Event, Login, Pause, Retrieve, Update
+from restante.protocol.events import Event, FindRecord, Login, Pause, Retrieve, StartTLS, Update
+from restante.protocol.policy import Terms
 from restante.protocol.pop3_server import Session, State
-from restante.server.addresses import Peer
+from restante.server.guessing import Attempt
 from restante.server.reading import MessageReader
+from restante.server.wire import Wire
 
 if TYPE_CHECKING:
     from restante.server.listener import Server
@@ -18,11 +21,9 @@ log = logging.getLogger("restante.session")
 
 READ_AHEAD = 65536
 """Octets of unhandled input at which no more is read from the peer (P-277)."""
-WRITE_AHEAD = 65536
-"""Octets the transport may hold before we wait for the peer."""
 
 
-class Connection(asyncio.BufferedProtocol):
+class Connection:
     """A peer and its session.
 
     Work under way is never cancelled: that the peer has left is noticed when the step is done.  So a lock that a
@@ -30,21 +31,23 @@ class Connection(asyncio.BufferedProtocol):
 
     Args:
         server: which this connection belongs to.
-        cleartext_login: ``"never"``, ``"loopback"`` or ``"always"``: whose passwords are taken (P-055).
+        wire: what carries its octets.
     """
 
-    _transport: asyncio.Transport
     _session: Session
     _timer: asyncio.TimerHandle
-    _peer: Peer
 
-    def __init__(self, server: "Server", cleartext_login: str) -> None:
+    def __init__(self, server: "Server", wire: Wire) -> None:
         self._server = server
         self._service = server.service  # stays the same for this session when the server reloads
-        self._cleartext_login = cleartext_login
+        self._wire = wire
+        self._peer = wire.peer
         self._loop = asyncio.get_running_loop()
         self._maildrop: Maildrop | None = None
         self._user = ""
+        self._mechanism = ""
+        self._tls = ""
+        self._attempt: Attempt | None = None
         self._task: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._started = self._active = self._loop.time()
@@ -53,31 +56,36 @@ class Connection(asyncio.BufferedProtocol):
         self._writing_paused = self._waiting_for_peer = self._continuing = False
         self._eof = self._lost = self._leaving = self._departed = False
 
-    # -- called by the transport --------------------------------------------------------------------
+    # -- called by the wire -------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def opened(self) -> None:
         """Greet the peer (P-023)."""
-        self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=WRITE_AHEAD)
-        self._peer = Peer.of(transport.get_extra_info("peername"))
-        limits = self._service.limits
-        passwords = self._cleartext_login == "always" or (self._cleartext_login == "loopback" and self._peer.loopback)
-        self._session = Session(self._service.hostname, passwords=passwords, limits=limits.session)
+        terms = self._terms()
+        self._session = Session(self._service.features, terms)
         self._server.connections.add(self)
-        self._timer = self._loop.call_later(limits.idle_timeout, self._check_idle)
+        self._timer = self._loop.call_later(self._service.limits.idle_timeout, self._check_idle)
         self._go_on()
 
-    def get_buffer(self, _sizehint: int) -> memoryview:
-        """Return where the loop puts what it reads; all connections share it, as it is emptied at once."""
-        return self._server.buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Take what was read."""
-        if not self._leaving:  # else these are only a peer's last words
-            self._session.receive_data(bytes(self._server.buffer[:nbytes]))
+    def secured(self) -> None:
+        """The handshake after STLS is done (P-231)."""
+        self._active = self._loop.time()
+        if not self._over():
+            self._session.tls_started(self._terms())
             self._go_on()
 
-    def eof_received(self) -> bool:
+    def _terms(self) -> Terms:
+        door = self._wire.door
+        terms = self._service.terms(door.cleartext_login, self._peer, stls=door.tls == "starttls", tls=self._wire.tls)
+        self._tls = terms.tls
+        return terms
+
+    def received(self, octets: bytes) -> None:
+        """Take what was read."""
+        if not self._leaving:  # else these are only a peer's last words
+            self._session.receive_data(octets)
+            self._go_on()
+
+    def eof(self) -> bool:
         """The peer sends nothing more; what it has sent is still answered (P-021)."""
         self._eof = True
         if not self._leaving:
@@ -97,7 +105,7 @@ class Connection(asyncio.BufferedProtocol):
         if not self._leaving:
             self._go_on()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def lost(self, error: Exception | None) -> None:
         """Nothing is deleted for this (P-133), and the lock goes with the session (P-042)."""
         self._lost = True
         self._timer.cancel()
@@ -105,7 +113,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._departed:
             self._server.forget(self)
         elif self._task is None:
-            self._session.end(f"connection lost: {exc}" if exc else "client closed the connection")
+            self._session.end(f"connection lost: {error}" if error else "client closed the connection")
             self._leave()
 
     # -- called by the server -----------------------------------------------------------------------
@@ -121,7 +129,7 @@ class Connection(asyncio.BufferedProtocol):
             await asyncio.wait([self._task])
         if cut and not self._lost:
             self._leave()
-            self._transport.abort()
+            self._wire.abort()
 
     # -- the session --------------------------------------------------------------------------------
 
@@ -141,6 +149,10 @@ class Connection(asyncio.BufferedProtocol):
         self._flush()
         if isinstance(event, Pause):
             self._loop.call_later(event.seconds, self._pause_over)
+        elif isinstance(event, StartTLS):
+            if data := session.data_to_send():  # a peer that read slowly has it before the handshake all the same
+                self._wire.write(data)
+            self._wire.start_tls(event.leftover)
         elif event is not None:
             self._task = self._loop.create_task(self._answer(event))
         elif session.unfinished and not self._writing_paused and not self._continuing:
@@ -165,7 +177,7 @@ class Connection(asyncio.BufferedProtocol):
         data = self._session.data_to_send()
         if data:
             self._sent += len(data)
-            self._transport.write(data)
+            self._wire.write(data)
 
     def _throttle(self) -> None:
         """Read no further while the session is far behind (P-277)."""
@@ -174,14 +186,16 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._reading = reading
         if reading:
-            self._transport.resume_reading()
+            self._wire.transport.resume_reading()
         else:
-            self._transport.pause_reading()
+            self._wire.transport.pause_reading()
 
     async def _answer(self, event: Event) -> None:
         """Do what the session cannot do by itself, then let it go on."""
         try:
-            if isinstance(event, Login):
+            if isinstance(event, FindRecord):
+                await self._find_record(event)
+            elif isinstance(event, Login):
                 await self._login(event)
             elif isinstance(event, Retrieve):
                 await self._retrieve(event)
@@ -204,23 +218,70 @@ class Connection(asyncio.BufferedProtocol):
         if self._session.state is not State.CLOSED:
             self._session.refused(error)
 
+    async def _find_record(self, event: FindRecord) -> None:
+        """SCRAM: what is known of that user, or what could be (P-207)."""
+        source = self._service.scram_source
+        assert source is not None, "SCRAM is announced only where there are records"
+        self._end_attempt()
+        # A new object is like no other: no earlier exchange lets this one in without waiting.
+        self._attempt = await self._server.guesses.turn(self._peer.host, event.user, hash(object()))
+        record = await source.scram_record(event.user, event.kind)
+        if not self._over():
+            self._session.record_found(record)
+
     async def _login(self, event: Login) -> None:
         """Order of work: credentials, lock, listing, reply (RFC 1939 section 4)."""
-        started = self._loop.time()
+        credentials = event.credentials
+        attempt, self._attempt = self._attempt, None
+        if attempt is None:
+            attempt = await self._server.guesses.turn(self._peer.host, credentials.user, hash(credentials))
         try:
-            principal = await self._service.authenticator.authenticate(event.credentials)
+            principal = await self._principal(credentials)
         except AuthenticationFailed:
-            attempt = self._session.failed_logins
-            # Logged when it happens, for whoever watches for guessers.  A mistyped name may be a password: P-053.
-            name = event.credentials.user[:2]
-            log.warning("login failed, address=%s attempt=%d user=%s...", self._peer, attempt + 1, name)
+            due = attempt.failed(self._session.failed_logins)
+            self._log_failure(event)
             # P-039: the delay also hides what the check cost.  P-045: it grows.
-            await self._delay(started + self._service.limits.failure_delay * 2**attempt)
+            await self._delay(due)
             raise
-        self._user = principal.user
+        except BaseException:
+            attempt.undecided()
+            raise
+        attempt.succeeded()
+        self._user, self._mechanism = principal.user, event.mechanism
         self._maildrop = await self._service.store.open(principal)
+        self._wire.logged_in()
         if not self._over():
-            self._session.login_succeeded(self._maildrop.listing)
+            self._session.login_succeeded(self._maildrop.listing, read_only=principal.read_only)
+
+    async def _principal(self, credentials: Credentials | Proven) -> Principal:
+        """Say who this is.
+
+        Raises:
+            AuthenticationFailed: nobody.
+        """
+        if not isinstance(credentials, Proven):
+            return await self._service.authenticator.authenticate(credentials)
+        if credentials.principal is None:
+            raise AuthenticationFailed("not proved")
+        return credentials.principal
+
+    def _log_failure(self, event: Login) -> None:
+        """Log it when it happens, for whoever watches for guessers; a mistyped name may be a password (P-053)."""
+        name = "-" if isinstance(event.credentials, Anonymous) else f"{event.credentials.user[:2]}..."
+        log.warning(
+            "login failed, address=%s attempt=%d user=%s mechanism=%s tls=%s",
+            self._peer,
+            self._session.failed_logins + 1,
+            one_line(name),
+            event.mechanism,
+            self._tls or "-",
+        )
+
+    def _end_attempt(self) -> None:
+        """A SCRAM exchange was given up."""
+        if self._attempt is not None:
+            self._attempt.undecided()
+            self._attempt = None
 
     async def _retrieve(self, event: Retrieve) -> None:
         assert self._maildrop is not None
@@ -295,7 +356,7 @@ class Connection(asyncio.BufferedProtocol):
     def _check_idle(self) -> None:
         """The autologout timer: no UPDATE, no last word (RFC 1939 section 3, P-138, P-139)."""
         now = self._loop.time()
-        unsent = self._transport.get_write_buffer_size()
+        unsent = self._wire.transport.get_write_buffer_size()
         our_turn = self._task is not None and not self._waiting_for_peer
         if our_turn or unsent != self._unsent:
             self._active = now
@@ -307,9 +368,9 @@ class Connection(asyncio.BufferedProtocol):
         self._session.abandon("idle for too long")
         self._wake()
         if unsent:
-            self._transport.abort()
+            self._wire.abort()
         else:
-            self._transport.close()
+            self._wire.close()
 
     # -- the end ------------------------------------------------------------------------------------
 
@@ -333,29 +394,31 @@ class Connection(asyncio.BufferedProtocol):
 
     def _hang_up(self) -> None:
         """Send the last reply: the lock is free by now, so that a client that reconnects at once gets in (P-131)."""
+        self._end_attempt()
         self._log_session()
         self._departed = True
         if self._lost:
             self._server.forget(self)
-        if self._lost or self._transport.is_closing():
+        if self._lost or self._wire.transport.is_closing():
             return
         data = self._session.data_to_send()
         self._sent += len(data)
-        self._transport.write(data)
-        if self._eof or not (self._lingering and self._transport.can_write_eof()):
-            self._transport.close()
+        if data:
+            self._wire.write(data)
+        if self._eof or not (self._lingering and self._wire.transport.can_write_eof()):
+            self._wire.close()
             return
         # The peer may still be sending.  Closing now would make its system throw away our last reply (RST).
-        self._transport.write_eof()
-        self._transport.resume_reading()
+        self._wire.write_eof()
+        self._wire.transport.resume_reading()
         self._loop.call_later(self._service.limits.linger, self._end_linger)
 
     def _end_linger(self) -> None:
         """Close for good, unless the peer is still reading what it asked for: then the idle timer decides."""
-        if self._transport.get_write_buffer_size():
+        if self._wire.transport.get_write_buffer_size():
             self._loop.call_later(self._service.limits.linger, self._end_linger)
         else:
-            self._transport.abort()
+            self._wire.abort()
 
     @property
     def _lingering(self) -> bool:
@@ -366,9 +429,12 @@ class Connection(asyncio.BufferedProtocol):
         """One line for each session (P-288)."""
         done = self._session.statistics
         log.info(
-            "session, address=%s user=%s retr=%d/%d top=%d/%d deleted=%d left=%d sent=%d seconds=%.1f end=%s",
+            "session, address=%s user=%s mechanism=%s tls=%s retr=%d/%d top=%d/%d deleted=%d left=%d sent=%d "
+            "seconds=%.1f end=%s",
             self._peer,
             self._user or "-",
+            self._mechanism or "-",
+            self._tls or "-",
             done.retr,
             done.retr_octets,
             done.top,

@@ -9,9 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from restante.auth import Closeable
 from restante.server.addresses import Address
+from restante.server.census import Census, FadingCounts
+from restante.server.complaints import Complaints
 from restante.server.connection import Connection
-from restante.server.service import Service
+from restante.server.guessing import Guesses
+from restante.server.service import Door, Service
+from restante.server.wire import Wire
 
 BACKLOG = 1024
 """Connections the kernel keeps for us before they are accepted."""
@@ -25,8 +30,7 @@ class Listener(NamedTuple):
     """Where to listen and on what terms."""
 
     address: Address
-    cleartext_login: str = "loopback"
-    """Whose passwords are taken without TLS: ``"never"``, ``"loopback"`` or ``"always"`` (P-055)."""
+    door: Door = Door()
 
 
 class Listening(NamedTuple):
@@ -114,26 +118,56 @@ def _listen(sock: socket.socket) -> socket.socket:
     return sock
 
 
+class Shared:
+    """What all workers count together; made before they are forked."""
+
+    def __init__(self, workers: int = 1) -> None:
+        self.census = Census(workers)
+        self.failures = FadingCounts(workers)
+
+    def begin(self, worker: int) -> None:
+        """This process is that worker."""
+        self.census.begin(worker)
+        self.failures.begin(worker)
+
+
 class Server:
     """Accepts connections in the running event loop.
 
     Args:
-        service: what is offered; may be replaced at any time, for the sessions that begin after that.
+        service: what is offered.
+        shared: counts of all workers; default: this process is alone.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, shared: Shared | None = None) -> None:
+        shared = shared or Shared()
+        self.census = shared.census
+        self.guesses = Guesses(shared.failures)
+        self.complaints = Complaints()
         self.service = service
+        self.wires: set[Wire] = set()
+        """All connections, those included that are no sessions yet."""
         self.connections: set[Connection] = set()
         self.buffer = memoryview(bytearray(BUFFER))
         """Where every connection reads into, one at a time."""
         self._servers: list[asyncio.Server] = []
         self._empty = asyncio.Event()
 
+    @property
+    def service(self) -> Service:
+        """What is offered; may be replaced at any time, for the sessions that begin after that."""
+        return self._service
+
+    @service.setter
+    def service(self, service: Service) -> None:
+        self._service = service
+        self.guesses.patience = service.limits.patience
+
     async def start(self, listening: Iterable[Listening]) -> None:
         """Begin to accept connections."""
         loop = asyncio.get_running_loop()
         for listener, sock in listening:
-            factory = partial(Connection, self, listener.cleartext_login)
+            factory = partial(Wire, self, listener.door, partial(Connection, self))
             if listener.address.path:
                 server = await loop.create_unix_server(factory, sock=sock, backlog=BACKLOG)
             else:
@@ -148,13 +182,17 @@ class Server:
         """
         for server in self._servers:
             server.close()
-        for _ in range(5):  # what is accepted already takes a few turns of the loop to get into `connections`
+        for _ in range(5):  # what is accepted already takes a few turns of the loop to get into `wires`
             await asyncio.sleep(0)
+        for wire in list(self.wires):
+            wire.give_up()
         await self._wait_until_empty(self.service.limits.stop_grace if grace is None else grace)
         async with asyncio.TaskGroup() as group:
             for connection in list(self.connections):
                 group.create_task(connection.drop("server stop"))
         await self._wait_until_empty(self.service.limits.linger)  # their transports are being closed
+        if isinstance(self.service.authenticator, Closeable):
+            await self.service.authenticator.aclose()
 
     def forget(self, connection: Connection) -> None:
         """A connection has ended, and all its work is done."""

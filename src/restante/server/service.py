@@ -1,10 +1,19 @@
 """What every connection of a server shares."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
 
-from restante.auth import Authenticator
+from restante.auth import PASSWORDS_ONLY, Authenticator, Kind, Kinds, ScramSource, Versatile
 from restante.maildrop import MaildropStore
-from restante.protocol.events import SessionLimits
+from restante.protocol.policy import Features, Terms
+from restante.protocol.sasl import Conditions, usable
+from restante.server.addresses import Networks, Peer
+from restante.server.channel_binding import exporter
+from restante.server.guessing import Patience
+from restante.server.tls import Certificates, TlsFilter, names_in
+
+CleartextLogin = Literal["never", "loopback", "always"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,20 +22,89 @@ class Limits:
 
     idle_timeout: float = 600
     """Silence of the peer that ends its session (RFC 1939 section 3: at least 600 for anyone's real mail)."""
-    failure_delay: float = 1
-    """How long the first failed login of a connection waits for its answer; each further one twice as long."""
+    handshake: float = 30
+    """How long a PROXY header and a TLS handshake may take (P-240)."""
+    connections: int = 10_000
+    """Connections at a time, of all workers (P-286)."""
+    connections_per_address: int = 1000
+    """The same of one address, or of one /64 of IPv6."""
+    connections_before_login: int = 3000
+    """Those of `connections` that have not logged in."""
     stop_grace: float = 10
     """How long sessions may go on after the server was told to stop (P-294)."""
     linger: float = 2
     """How long to read on, and throw away, after an early close, so that the peer gets our last reply."""
-    session: SessionLimits = field(default_factory=SessionLimits)
+    patience: Patience = field(default_factory=Patience)
+    """How failed logins are slowed down."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Service:
     """What a listener offers: who may log in, and where the mail is."""
 
-    hostname: str
+    features: Features
     authenticator: Authenticator
     store: MaildropStore
     limits: Limits = field(default_factory=Limits)
+    certificates: Certificates | None = None
+    """None: there is no TLS."""
+    mechanisms: frozenset[str] | None = None
+    """SASL mechanisms that the configuration names; None: those that work for every account."""
+    apop: bool = False
+    """APOP is wanted, for the accounts that can do it (P-060)."""
+
+    @cached_property
+    def scram_source(self) -> ScramSource | None:
+        """Who keeps SCRAM records, None for nobody."""
+        return self.authenticator if isinstance(self.authenticator, ScramSource) else None
+
+    def kinds(self) -> Kinds:
+        """What accounts can do at the moment."""
+        return self.authenticator.kinds() if isinstance(self.authenticator, Versatile) else PASSWORDS_ONLY
+
+    def terms(self, cleartext_login: CleartextLogin, peer: Peer, *, stls: bool, tls: TlsFilter | None = None) -> Terms:
+        """Return what a connection may do.
+
+        Args:
+            cleartext_login: whose passwords are taken without TLS (P-055).
+            peer: who is connected.
+            stls: the listener offers STLS.
+            tls: with its handshake done; None: a connection in the clear.
+        """
+        kinds = self.kinds()
+        secure = tls is not None or peer.tls
+        passwords = secure or cleartext_login == "always" or (cleartext_login == "loopback" and peer.loopback)
+        conditions = Conditions(kinds, passwords=passwords, tls=secure, bindings=False, certificate=False)
+        if tls is None:
+            return Terms(
+                passwords=passwords and Kind.PASSWORD in kinds.some,
+                mechanisms=usable(conditions, self.mechanisms),
+                stls=stls and self.certificates is not None,
+                apop=self.apop and Kind.SECRET in kinds.some,
+                tls="by the proxy" if peer.tls else "",
+            )
+        identity = tls.identity()
+        bindings = {"tls-exporter": exporter(tls.object), "tls-server-end-point": identity.end_point}
+        bindings = {kind: data for kind, data in bindings.items() if data}
+        identities = names_in(identity.certificate) if identity.certificate else ()
+        conditions = conditions._replace(bindings=bool(bindings), certificate=bool(identities))
+        return Terms(
+            passwords=Kind.PASSWORD in kinds.some,
+            mechanisms=usable(conditions, self.mechanisms),
+            apop=self.apop and Kind.SECRET in kinds.some,
+            tls=identity.tls,
+            host=identity.host,
+            bindings=bindings,
+            identities=identities,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """On what terms a listener lets people in."""
+
+    tls: Literal["none", "starttls", "implicit"] = "none"
+    cleartext_login: CleartextLogin = "loopback"
+    """Whose passwords are taken without TLS (P-055)."""
+    proxy_networks: Networks = ()
+    """From where connections begin with a PROXY header; from nowhere else may they (P-292)."""

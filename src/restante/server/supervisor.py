@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import uvloop
 
-from restante.server.listener import Listening, Server
+from restante.server.listener import Listening, Server, Shared
 from restante.server.service import Service
 
 log = logging.getLogger("restante.server")
@@ -32,6 +32,7 @@ def serve(
     reload: Reload | None,
     ready: Callable[[], None],
     parent: int = -1,
+    shared: Shared | None = None,
 ) -> None:
     """Serve in this process until SIGTERM or SIGINT; a second one ends all sessions at once.
 
@@ -41,16 +42,22 @@ def serve(
         reload: sessions that begin after a SIGHUP get what it returns; None: SIGHUP is like SIGTERM.
         ready: called when connections are accepted and signals are heeded.
         parent: descriptor that reads end of file when the parent process is gone; -1 for none.
+        shared: counts of all workers; None: this process is alone.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(service, listening, reload, ready, parent))
+        runner.run(_serve(service, listening, reload, ready, parent, shared))
 
 
 async def _serve(
-    service: Service, listening: Sequence[Listening], reload: Reload | None, ready: Callable[[], None], parent: int
+    service: Service,
+    listening: Sequence[Listening],
+    reload: Reload | None,
+    ready: Callable[[], None],
+    parent: int,
+    shared: Shared | None,
 ) -> None:
     loop = asyncio.get_running_loop()
-    server = Server(service)
+    server = Server(service, shared)
     asked_to_stop = asyncio.Event()
     asked_again = asyncio.Event()
 
@@ -123,6 +130,7 @@ class _Supervisor:
         self._slots = slots
         self._reload = reload
         self._around = around
+        self._shared = Shared(len(slots))
         self._alive, self._held = os.pipe()  # the workers see the end of this pipe when we are gone
         self._workers: dict[int, tuple[int, float]] = {}  # process id -> slot, time of start
         self._quick_deaths = 0
@@ -150,8 +158,16 @@ class _Supervisor:
             try:
                 os.close(self._held)
                 self._close_sockets(except_of=slot)  # or they would stay open while their own workers have ended
+                self._shared.begin(slot)
                 with self._around():
-                    serve(self._service, self._slots[slot], self._reload, lambda: None, parent=self._alive)
+                    serve(
+                        self._service,
+                        self._slots[slot],
+                        self._reload,
+                        lambda: None,
+                        parent=self._alive,
+                        shared=self._shared,
+                    )
                 status = 0
             except BaseException:  # nothing of the parent's may run in the child
                 log.exception("worker failed")

@@ -8,6 +8,7 @@ from restante.auth import Principal
 from restante.errors import MaildropInUse, NoSuchMaildrop
 from restante.maildrop import Maildrop, Message, MessageFile
 from restante.protocol.framing import wire_octets
+from restante.protocol.surrogate import surrogate_octets
 
 
 class MemoryStore:
@@ -46,7 +47,10 @@ class _MemoryMaildrop:
         self._in_use = in_use
         self._user = user
         self._open = True
-        self.listing = tuple(Message(unique_id, wire_octets([octets])) for unique_id, octets in self._snapshot.items())
+        self.listing = tuple(
+            Message(unique_id, wire_octets([octets]), surrogate=surrogate_octets([octets]))
+            for unique_id, octets in self._snapshot.items()
+        )
 
     async def retrieve(self, number: int) -> MessageFile:
         return io.BytesIO(self._snapshot[self.listing[number - 1].unique_id])

@@ -36,9 +36,21 @@ class MaildirStore:
             missing means a file system is not mounted, not that everybody's maildrop is empty.
         undo: how long a deleted message can be brought back, in seconds; 0 removes it at once.
         hostname: part of the names of delivered messages; default: the machine's name.
+        login_delay: seconds between two logins to one maildrop (RFC 2449 section 6.5).
+        expire: days after which messages go, at the next login; 0 and None: they stay (RFC 2449 section 6.7).
     """
 
-    def __init__(self, path: str, undo: float = 7 * 86400, hostname: str = "") -> None:
+    def __init__(
+        self,
+        path: str,
+        undo: float = 7 * 86400,
+        hostname: str = "",
+        *,
+        login_delay: float = 0,
+        expire: int | None = None,
+    ) -> None:
+        self._login_delay = login_delay
+        self._expire = expire
         self._path = path
         self._undo = undo
         self._names = NameGenerator(hostname or socket.gethostname())
@@ -84,7 +96,17 @@ class MaildirStore:
         folder = self._existing(user)
         lock = folder.lock()
         try:
+            if self._login_delay:
+                folder.check_delay(self._login_delay)
             stored = folder.scan()
+            if self._expire:
+                # Before the session sees anything: what it is shown stays to its end (P-143).
+                expired = folder.expired(stored, self._expire)
+                folder.remove(expired, keep=self._undo > 0)
+                gone = {entry.key for entry in expired}
+                stored = [entry for entry in stored if entry.key not in gone]
+            if self._login_delay:
+                folder.note_login()
         except BaseException:
             os.close(lock)  # P-043: released before the reply
             raise

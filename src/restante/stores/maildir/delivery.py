@@ -4,6 +4,7 @@ import contextlib
 import os
 
 from restante.protocol.framing import CrlfLines, LfLines
+from restante.protocol.surrogate import Surrogate
 from restante.stores.maildir import names
 from restante.stores.maildir.folder import Folder, sync_directory
 
@@ -25,8 +26,10 @@ class Incoming:
         self._path = folder.join("tmp", base)
         self._lf = LfLines()
         self._crlf = CrlfLines()
+        self._surrogate = Surrogate()
         self._stored = 0
         self._wire = 0
+        self._ascii_headers = 0
         self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._committed = False
 
@@ -45,9 +48,11 @@ class Incoming:
             OSError: it is not certain to be in the Maildir.
         """
         self._append(self._lf.finish())
-        self._wire += len(self._crlf.finish())
+        self._measure(self._crlf.finish())
+        self._ascii_headers += len(self._surrogate.finish())
         os.fsync(self._descriptor)
-        name = names.with_sizes(self._base, self._stored, self._wire)
+        surrogate = self._ascii_headers if self._surrogate.needed else 0
+        name = names.with_sizes(self._base, names.Sizes(self._stored, self._wire, surrogate))
         new = self._folder.join("new", name)
         os.rename(self._path, new)
         self._path = new
@@ -66,7 +71,11 @@ class Incoming:
 
     def _append(self, octets: bytes) -> None:
         self._stored += len(octets)
-        self._wire += len(self._crlf.feed(octets))
+        self._measure(self._crlf.feed(octets))
         view = memoryview(octets)
         while view:
             view = view[os.write(self._descriptor, view) :]
+
+    def _measure(self, lines: bytes) -> None:
+        self._wire += len(lines)
+        self._ascii_headers += len(self._surrogate.feed(lines))

@@ -14,9 +14,10 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from restante.errors import Condition, MaildropInUse, PermanentFailure, TemporaryFailure, UpdateIncomplete
+from restante.errors import Condition, LoginDelayed, MaildropInUse, PermanentFailure, TemporaryFailure, UpdateIncomplete
 from restante.maildrop import Message
 from restante.protocol.framing import wire_octets
+from restante.protocol.surrogate import surrogate_octets
 from restante.stores.maildir import names
 from restante.stores.maildir.records import UNREADABLE, Key, Known, Memory, Paths, Stored, with_unique_ids
 
@@ -130,7 +131,7 @@ class Folder:
         with_unique_ids(known, before)
         self._memory.keep(self.path, {key: entry for key, entry in known.items() if entry.size != UNREADABLE})
         in_order = sorted(known.items(), key=lambda item: item[1].arrival)
-        return [Stored(entry.message, key, places[key], entry.size) for key, entry in in_order]
+        return [Stored(entry.message, key, places[key], entry.size, entry.arrival[0]) for key, entry in in_order]
 
     def places(self) -> dict[Key, Paths]:
         """Find all files; as long as names change, what a listing lacks is looked for again (M-006).
@@ -173,10 +174,9 @@ class Folder:
         unique_id, arrival = names.unique_id(base), names.arrival(base)
         sizes = names.known_sizes(base)
         if sizes is not None and arrival is not None and (self.path, base) not in self._memory.distrusted:
-            return Known(Message(unique_id, sizes[1]), sizes[0], arrival)
+            return Known(Message(unique_id, sizes.wire, surrogate=sizes.surrogate), sizes.stored, arrival)
         try:
-            octets, status = read_through(self.join(path))
-            size = status.st_size
+            sizes, status = read_through(self.join(path))
         except FileNotFoundError:
             return None
         except OSError:
@@ -184,8 +184,45 @@ class Folder:
                 status = os.stat(self.join(path), follow_symlinks=False)
             except FileNotFoundError:
                 return None
-            octets, size = status.st_size, UNREADABLE
-        return Known(Message(unique_id, octets), size, arrival or (int(status.st_mtime), 0, base))
+            sizes = names.Sizes(UNREADABLE, status.st_size, 0)
+        message = Message(unique_id, sizes.wire, surrogate=sizes.surrogate)
+        return Known(message, sizes.stored, arrival or (int(status.st_mtime), 0, base))
+
+    def expired(self, listing: Iterable[Stored], days: int) -> list[Stored]:
+        """Return the messages that have been here for longer than that many days (P-143).
+
+        Name and file must both say so: a wrong clock, or an odd name, makes a message stay.
+        """
+        limit = time.time() - days * 86400
+
+        def is_old(stored: Stored) -> bool:
+            try:
+                return stored.arrived < limit and os.stat(self.join(stored.path)).st_mtime < limit
+            except OSError:
+                return False
+
+        return [stored for stored in listing if is_old(stored)]
+
+    def check_delay(self, login_delay: float) -> None:
+        """See to it that logins are some time apart (P-051).
+
+        Raises:
+            LoginDelayed: the last one is not that many seconds ago.
+            OSError: nobody can tell.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            if 0 <= time.time() - os.stat(self.join(OURS, "login")).st_mtime < login_delay:
+                raise LoginDelayed
+
+    def note_login(self) -> None:
+        """Remember when this login was, as the time of a file.
+
+        Raises:
+            OSError: it cannot be kept.
+        """
+        path = self.join(OURS, "login")
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        os.utime(path)
 
     # -- reading ------------------------------------------------------------------------------------
 
@@ -319,15 +356,19 @@ def sync_directory(path: str) -> None:
         os.close(descriptor)
 
 
-def read_through(path: str) -> tuple[int, os.stat_result]:
-    """Read a message; returns the octets RETR sends, and what the system knows of the file.
+def read_through(path: str) -> tuple[names.Sizes, os.stat_result]:
+    """Read a message; returns its sizes, and what the system knows of the file.
 
     Raises:
         OSError: it cannot be read.
     """
     descriptor = os.open(path, _READ_FLAGS)
     try:
-        return wire_octets(iter(lambda: os.read(descriptor, PIECE), b"")), os.fstat(descriptor)
+        wire = wire_octets(iter(lambda: os.read(descriptor, PIECE), b""))
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        surrogate = surrogate_octets(iter(lambda: os.read(descriptor, PIECE), b""))
+        status = os.fstat(descriptor)
+        return names.Sizes(status.st_size, wire, surrogate), status
     finally:
         os.close(descriptor)
 

@@ -42,9 +42,10 @@ def _problems_of(entry: "os.DirEntry[str]", seen: dict[str, str]) -> Iterator[st
     seen[base] = entry.path
     sizes = names.known_sizes(base)
     try:
-        wire, status = read_through(entry.path)
+        found, _ = read_through(entry.path)
     except OSError as error:
         yield f"{entry.path}: cannot be read: {error.strerror}"
         return
-    if sizes is not None and sizes != (status.st_size, wire):
-        yield f"{entry.path}: was rewritten: it holds S={status.st_size}, W={wire}, and its name says otherwise"
+    if sizes is not None and sizes != found:
+        right = names.with_sizes("", found)[1:].replace(",", ", ")
+        yield f"{entry.path}: was rewritten: it holds {right}, and its name says otherwise"

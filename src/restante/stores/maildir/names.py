@@ -10,12 +10,13 @@ import re
 import secrets
 import threading
 import time
+from typing import NamedTuple
 
 MAX_UNIQUE_ID = 70
 """Octets of a unique-id (RFC 1939 section 7)."""
 
 _TIME = re.compile(r"(\d+)\.(?:[^.]*?M(\d+))?")
-_OURS = re.compile(r"\d+\.M\d{6}P\d+Q\d+R[0-9a-f]{8}\.[^,/:]+,S=(\d+),W=(\d+)")
+_OURS = re.compile(r"\d+\.M\d{6}P\d+Q\d+R[0-9a-f]{8}\.[^,/:]+,S=(\d+),W=(\d+)(?:,U=(\d+))?")
 
 
 class NameGenerator:
@@ -40,9 +41,21 @@ class NameGenerator:
         return f"{seconds}.{delivery}.{self._hostname}"
 
 
-def with_sizes(base: str, stored: int, wire: int) -> str:
-    """Add the octets on disk and the octets as sent to a base name that is about to be given (M-012)."""
-    return f"{base},S={stored},W={wire}"
+class Sizes(NamedTuple):
+    """Octets of a message."""
+
+    stored: int
+    """On disk."""
+    wire: int
+    """As RETR sends it."""
+    surrogate: int
+    """As RETR sends it to a client that has not said UTF8; 0: all headers are ASCII (P-256)."""
+
+
+def with_sizes(base: str, sizes: Sizes) -> str:
+    """Add sizes to a base name that is about to be given (M-012)."""
+    surrogate = f",U={sizes.surrogate}" if sizes.surrogate else ""
+    return f"{base},S={sizes.stored},W={sizes.wire}{surrogate}"
 
 
 def base_name(name: str) -> str:
@@ -60,13 +73,13 @@ def unique_id(base: str) -> str:
     return hashlib.sha256(os.fsencode(base)).hexdigest()
 
 
-def known_sizes(base: str) -> tuple[int, int] | None:
-    """Return (octets on disk, octets as sent) from a name that our own delivery wrote.
+def known_sizes(base: str) -> Sizes | None:
+    """Return the sizes from a name that our own delivery wrote.
 
     Other programs write ``W=`` too; theirs is not trusted (M-012).
     """
     match = _OURS.fullmatch(base)
-    return (int(match[1]), int(match[2])) if match else None
+    return Sizes(*(int(size or 0) for size in match.groups())) if match else None
 
 
 def arrival(base: str) -> tuple[int, int, str] | None:

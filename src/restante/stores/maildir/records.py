@@ -33,6 +33,8 @@ class Stored(NamedTuple):
     """
     size: int
     """Octets on disk, or `UNREADABLE`."""
+    arrived: int
+    """Seconds since 1970, as far as the name tells them."""
 
     @property
     def path(self) -> str:

@@ -1,0 +1,26 @@
+"""A maildrop that anybody may read (RFC 4505)."""
+
+from restante.auth import Anonymous, Credentials, Kind, Kinds, Principal, canonical_user
+from restante.errors import AuthenticationFailed
+
+
+class AnonymousAccess:
+    """An `Authenticator` that lets nobody in particular into one maildrop, to read only (P-200).
+
+    Args:
+        user: whose maildrop it is.
+    """
+
+    def __init__(self, user: str) -> None:
+        self._principal = Principal(canonical_user(user), read_only=True)
+
+    async def authenticate(self, credentials: Credentials) -> Principal:
+        """See `Authenticator.authenticate`."""
+        if not isinstance(credentials, Anonymous):
+            raise AuthenticationFailed("not anonymous")
+        return self._principal
+
+    def kinds(self) -> Kinds:
+        """See `Versatile.kinds`."""
+        only = frozenset({Kind.ANONYMOUS})
+        return Kinds(only, only)

@@ -1,0 +1,431 @@
+"""One header field made ASCII, so that a client which has not said UTF8 can read it (P-256, RFC 6858).
+
+Text becomes encoded-words (RFC 2047), parameters become extended parameters (RFC 2231), an address that cannot be
+written in ASCII becomes an empty group.  Nothing here raises, whatever the octets.  The ``email`` package is not
+used: it does raise on malformed fields, and what it makes of them changes from one Python to the next.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Iterator
+
+REPLACED = bytes(range(0x80)) + b"?" * 0x80
+"""Table for `bytes.translate`: ``?`` for every octet that is not ASCII."""
+
+TEXT_WORD_OCTETS = 60
+"""The longest encoded-word made in text, in octets.  RFC 2047 section 2 allows 75; this fits beside a field name."""
+
+NAME_WORD_OCTETS = 72
+"""The longest encoded-word made in names and comments, in octets: many clients put a space where one is continued."""
+
+LINE_OCTETS = 74
+"""Where lines are folded: RFC 2047 section 2 allows 76 octets, and a mark such as ``:;`` may still follow."""
+
+WHITE = b" \t"
+
+Chunk = tuple[bytes, bytes]
+"""White space, and the octets after it; a line may be folded before the white space."""
+
+Word = tuple[bytes, bytes, bytes]
+"""White space, the octets after it as they stand, and as they read (quotes and backslashes removed)."""
+
+Token = tuple[str, bytes]
+"""Kind (white, comment, special, quoted, atom) and octets of a lexical token (RFC 5322 section 3.2)."""
+
+_ADDRESS_FIELDS = frozenset(
+    b"from sender reply-to to cc bcc resent-from resent-sender resent-reply-to resent-to resent-cc resent-bcc "
+    b"return-path disposition-notification-to return-receipt-to errors-to mail-followup-to mail-reply-to "
+    b"delivered-to x-original-to envelope-to apparently-to".split()
+)
+_PARAMETER_FIELDS = frozenset((b"content-type", b"content-disposition"))
+_TRACE_FIELDS = frozenset(
+    b"received message-id in-reply-to references date resent-date resent-message-id "
+    b"mime-version content-transfer-encoding content-id".split()
+)
+
+_FIELD_NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
+_LINE_END = re.compile(rb"\r?\n")
+_ENCODED_WORD = re.compile(rb"=\?[!->@-~]+\?[BbQq]\?[!->@-~]*\?=")
+_TEXT_WORD = re.compile(rb"([ \t]*)([^ \t]+)")
+_QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
+_QUOTED = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+_TOKEN = re.compile(
+    rb"(?P<white>[ \t]+)|(?P<special>[<>,;:])|(?P<quoted>" + _QUOTED + rb")"
+    rb"|(?P<atom>[^ \t()<>\[\]:;\\,\"]+|\[[^\[\]\\]*(?:\\.[^\[\]\\]*)*\])",
+    re.DOTALL,
+)
+_COMMENT_MARK = re.compile(rb"[()]|\\.", re.DOTALL)
+_SEGMENT_PART = re.compile(_QUOTED + rb'|[^";]+|;|".*', re.DOTALL)
+_PARAMETER = re.compile(
+    rb"([!#$&+.^_`{|}~0-9A-Za-z-]+)[ \t]*=[ \t]*(?:(" + _QUOTED + rb')|([^"].*))',
+    re.DOTALL,
+)
+_CHARACTERS = {
+    b"UTF-8": re.compile(rb"[^\x80-\xBF][\x80-\xBF]*", re.DOTALL),
+    b"unknown-8bit": re.compile(rb".", re.DOTALL),  # RFC 1428: nothing is known that could be split wrongly
+}
+
+_LETTERS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+# RFC 2047 section 5 (3): what may stand for itself within a phrase may do so everywhere.
+_Q = [bytes((octet,)) if octet in _LETTERS + b"!*+-/" else b"=%02X" % octet for octet in range(256)]
+_Q[0x20] = b"_"
+# RFC 2231 section 7, attribute-char
+_EXTENDED = [bytes((octet,)) if octet in _LETTERS + b"!#$&+-.^_`{|}~" else b"%%%02X" % octet for octet in range(256)]
+
+
+def ascii_field(field: bytes) -> bytes:
+    """Return a header field in ASCII, folded, each line ended by CRLF.
+
+    Args:
+        field: one whole field with its continuation lines and line ends; some octet of it is not ASCII.
+    """
+    match = _FIELD_NAME.match(field)
+    if match is None:
+        return _ended(field.translate(REPLACED))
+    name = match[1].lower()
+    charset = _charset(field)
+    if name in _TRACE_FIELDS:  # nowhere in them an encoded-word could stand
+        return _ended(_replaced(field, charset))
+    value = unfolded(field[match.end() :])
+    chunks = None
+    if name in _PARAMETER_FIELDS:
+        chunks = _parameters(value, charset)
+    elif name in _ADDRESS_FIELDS:
+        chunks = _address_list(value, charset)
+    if chunks is None:
+        chunks = _encoded(_text_words(value), charset, TEXT_WORD_OCTETS)
+    return _folded(match[0], chunks)
+
+
+def unfolded(value: bytes) -> bytes:
+    """Return a field's value as one line (RFC 5322 section 2.2.3), without white space around it."""
+    return _LINE_END.sub(b"", value).strip(WHITE)
+
+
+def unquoted(quoted: bytes) -> bytes:
+    """Return what a quoted string or a comment says (RFC 5322 section 3.2)."""
+    return _QUOTED_PAIR.sub(rb"\1", quoted[1:-1])
+
+
+def _charset(octets: bytes) -> bytes:
+    """UTF-8 if the octets are that; otherwise nobody can know (RFC 1428)."""
+    try:
+        octets.decode()
+    except UnicodeDecodeError:
+        return b"unknown-8bit"
+    return b"UTF-8"
+
+
+def _replaced(octets: bytes, charset: bytes) -> bytes:
+    """Put ``?`` for each character that is not ASCII."""
+    return octets.decode().encode("ascii", "replace") if charset == b"UTF-8" else octets.translate(REPLACED)
+
+
+def _ended(field: bytes) -> bytes:
+    """Complete the last line."""
+    return field if field.endswith(b"\n") else field + b"\r\n"
+
+
+def _folded(name: bytes, chunks: list[Chunk]) -> bytes:
+    """Put a field together again (RFC 5322 section 2.2.3).
+
+    Args:
+        name: the field's name and colon.
+        chunks: what stands after it.
+    """
+    parts = [name]
+    column = len(name)
+    after_encoded_word = True  # so that white space follows the colon
+    for white, text in chunks:
+        is_encoded_word = _ENCODED_WORD.fullmatch(text) is not None
+        # RFC 2047 section 5: white space is what sets an encoded-word apart.
+        space = white or (b" " if is_encoded_word or after_encoded_word else b"")
+        # Not every parser takes a line end right after the colon for white space, so only where it must be there.
+        may_fold = space and (is_encoded_word or len(parts) > 1)
+        if may_fold and column + len(space) + len(text) > LINE_OCTETS:
+            parts.append(b"\r\n")
+            column = 0
+        parts += space, text
+        column += len(space) + len(text)
+        after_encoded_word = is_encoded_word
+    return b"".join([*parts, b"\r\n"])
+
+
+# Encoded-words (RFC 2047)
+
+
+def _encoded_words(text: bytes, charset: bytes, longest: int) -> Iterator[bytes]:
+    """Encode text, in as many encoded-words as it takes, never splitting a character (RFC 2047 section 5)."""
+    # Q can be read without a decoder as long as most of the text is ASCII (RFC 2047 section 4).
+    are_ascii = [character.isascii() for character in _CHARACTERS[charset].findall(text)]
+    letter = b"Q" if sum(are_ascii) * 2 >= len(are_ascii) else b"B"
+    start = b"=?%b?%b?" % (charset, letter)
+    room = longest - len(start) - len(b"?=")
+    if letter == b"B":
+        for part in _parts(text, charset, [1] * 256, room // 4 * 3):
+            yield start + b64encode(part) + b"?="
+    else:
+        for part in _parts(text, charset, [len(code) for code in _Q], room):
+            yield start + b"".join([_Q[octet] for octet in part]) + b"?="
+
+
+def _parts(text: bytes, charset: bytes, sizes: list[int], room: int) -> Iterator[bytes]:
+    """Cut text into parts that take at most `room` octets when each octet takes its size.
+
+    Cuts are made before a space where there is one, and always between characters.
+    """
+    start = end = space = used = 0
+    for character in _CHARACTERS[charset].findall(text):
+        size = sum([sizes[octet] for octet in character])
+        if used + size > room:
+            cut = space if space > start else end
+            yield text[start:cut]
+            start, used = cut, sum([sizes[octet] for octet in text[cut:end]])
+        if character == b" ":
+            space = end
+        end += len(character)
+        used += size
+    yield text[start:]
+
+
+def _text_words(text: bytes) -> list[Word]:
+    """Split unstructured text into words."""
+    return [(white, word, word) for white, word in _TEXT_WORD.findall(text)]
+
+
+def _encoded(words: list[Word], charset: bytes, longest: int) -> list[Chunk]:
+    """Encode the runs of words that are not ASCII; the others stay as they stand.
+
+    White space between two encoded-words is not part of the text (RFC 2047 section 6.2): where there is some in
+    the text, it goes into the encoded-word.
+    """
+    chunks: list[Chunk] = []
+    run_white = run = b""
+    after_encoded_word = False
+    for white, raw, text in words:
+        if not raw.isascii():
+            if run:
+                run += white + text
+            elif after_encoded_word:
+                run_white, run = b" ", white + text
+            else:
+                run_white, run = white, text
+            continue
+        after_encoded_word = _ENCODED_WORD.fullmatch(raw) is not None
+        if run:
+            chunks += _run(run_white, run + white if after_encoded_word else run, charset, longest)
+            run = b""
+        chunks.append((white, raw))
+    if run:
+        chunks += _run(run_white, run, charset, longest)
+    return chunks
+
+
+def _run(white: bytes, text: bytes, charset: bytes, longest: int) -> Iterator[Chunk]:
+    for word in _encoded_words(text, charset, longest):
+        yield white, word
+        white = b" "
+
+
+# Addresses (RFC 5322 section 3.4, RFC 6858 section 2)
+
+
+def _tokens(value: bytes) -> list[Token] | None:
+    """Split a structured value; None if it is malformed."""
+    tokens: list[Token] = []
+    position = 0
+    while position < len(value):
+        if value[position] == 0x28:
+            kind, end = "comment", _comment_end(value, position)
+        else:
+            match = _TOKEN.match(value, position)
+            kind, end = (match.lastgroup or "", match.end()) if match else ("", -1)
+        if end < 0:
+            return None
+        tokens.append((kind, value[position:end]))
+        position = end
+    return tokens
+
+
+def _comment_end(value: bytes, start: int) -> int:
+    """Return where the comment that begins at `start` ends, -1 if it does not; comments nest."""
+    depth = 0
+    for mark in _COMMENT_MARK.finditer(value, start):
+        depth += {b"(": 1, b")": -1}.get(mark[0], 0)
+        if depth == 0:
+            return mark.end()
+    return -1
+
+
+def _address_list(value: bytes, charset: bytes) -> list[Chunk] | None:
+    """Convert a list of addresses; None if it is no such list."""
+    tokens = _tokens(value)
+    if tokens is None:
+        return None
+    addresses: list[list[Chunk]] = []
+    group: list[Chunk] | None = None
+    members: list[list[Chunk]] = []
+    removed: list[list[Chunk]] = []
+    for element, mark in _elements(tokens):
+        if mark == b":":
+            group = None if group else _phrase(element, charset)
+            if not group:
+                return None
+            members, removed = [], []
+            continue
+        chunks, is_removed = _mailbox(element, charset)
+        if chunks is None or (mark == b";" and group is None):
+            return None
+        if group is None:
+            addresses.append(chunks)
+        else:
+            # A group cannot stand within a group: what has become one follows the group it was in.
+            (removed if is_removed else members).append(chunks)
+        if group is not None and mark == b";":
+            addresses += [[*group, (b"", b":"), *_joined(members), (b"", b";")], *removed]
+            group = None
+    return None if group else _joined(addresses)
+
+
+def _elements(tokens: list[Token]) -> Iterator[tuple[list[Token], bytes]]:
+    """Yield what stands between the marks ``,``, ``:`` and ``;`` outside of ``<>``, and the mark after it."""
+    element: list[Token] = []
+    in_angle = False
+    for token in tokens:
+        kind, raw = token
+        if kind == "special":
+            in_angle = raw == b"<" or (in_angle and raw != b">")
+            if not in_angle and raw != b">":
+                yield element, raw
+                element = []
+                continue
+        element.append(token)
+    yield element, b""
+
+
+def _joined(addresses: list[list[Chunk]]) -> list[Chunk]:
+    """Put a comma between addresses; empty ones, which obsolete syntax allows, are left out."""
+    chunks: list[Chunk] = []
+    for address in filter(None, addresses):
+        if chunks:
+            chunks.append((b"", b","))
+        chunks += address
+    return chunks
+
+
+def _mailbox(tokens: list[Token], charset: bytes) -> tuple[list[Chunk] | None, bool]:
+    """Convert one address.  Returns its chunks, None if it is malformed, and whether the address had to go."""
+    raws = [raw for _, raw in tokens]
+    if b"".join(raws).isascii():
+        return _phrase(tokens, charset), False
+    if b"<" not in raws and b">" not in raws:
+        return _bare_address(tokens, charset)
+    if raws.count(b"<") != 1 or raws.count(b">") != 1:
+        return None, False
+    start, end = raws.index(b"<"), raws.index(b">")
+    after = tokens[end + 1 :]
+    if start > end or any(kind in ("atom", "quoted") for kind, _ in after):
+        return None, False
+    name = _phrase(tokens[:start], charset)
+    address = b"".join(raws[start + 1 : end])
+    if not address.isascii():
+        return [*name, *_removed(address, charset), *_phrase(after, charset), (b"", b":;")], True
+    white = b" " if name or tokens[0][0] == "white" else b""
+    return [*name, (white, b"<" + address + b">"), *_phrase(after, charset)], False
+
+
+def _bare_address(tokens: list[Token], charset: bytes) -> tuple[list[Chunk], bool]:
+    """Convert an address without ``<>``, or a name without any address."""
+    address = b"".join([raw for kind, raw in tokens if kind != "comment"]).strip(WHITE)
+    if address.isascii() or b"@" not in address:
+        return _phrase(tokens, charset), False
+    comments = [token for token in tokens if token[0] == "comment"]
+    return [*_removed(address, charset), *_phrase(comments, charset), (b"", b":;")], True
+
+
+def _removed(address: bytes, charset: bytes) -> list[Chunk]:
+    """Words that tell an address to the reader and to no program (P-256)."""
+    return [(b" ", b"Internationalized"), (b" ", b"address"), *_run(b" ", address, charset, NAME_WORD_OCTETS)]
+
+
+def _phrase(tokens: list[Token], charset: bytes) -> list[Chunk]:
+    """Convert words and comments (RFC 2047 section 5 (2) and (3))."""
+    chunks: list[Chunk] = []
+    words: list[Word] = []
+    white: bytes | None = b""
+    for kind, raw in tokens:
+        if kind == "white":
+            white = raw
+        elif kind == "comment":
+            chunks += [*_encoded(words, charset, NAME_WORD_OCTETS), *_comment(white or b"", raw, charset)]
+            words, white = [], b""
+        else:
+            text = unquoted(raw) if kind == "quoted" else raw
+            if white is None:
+                before, before_raw, before_text = words.pop()
+                words.append((before, before_raw + raw, before_text + text))
+            else:
+                words.append((white, raw, text))
+            white = None
+    return chunks + _encoded(words, charset, NAME_WORD_OCTETS)
+
+
+def _comment(white: bytes, comment: bytes, charset: bytes) -> list[Chunk]:
+    """Convert a comment."""
+    if comment.isascii():
+        return [(white, comment)]
+    content = comment[1:-1].strip(WHITE)
+    words = _text_words(content)
+    if re.search(rb"[()\\]", content):  # as a whole: parentheses of which one is encoded would not match any more
+        words = [(b"", content, unquoted(comment).strip(WHITE))]
+    chunks = _encoded(words, charset, NAME_WORD_OCTETS)
+    chunks[0] = (white, b"(" + chunks[0][1])
+    last_white, last = chunks[-1]
+    chunks[-1] = (last_white, last + b")")
+    return chunks
+
+
+# Parameters (RFC 2231)
+
+
+def split_parameters(value: bytes) -> list[bytes]:
+    """Split a value at its semicolons; those between quotes do not count."""
+    segments = [b""]
+    for part in _SEGMENT_PART.findall(value):
+        if part == b";":
+            segments.append(b"")
+        else:
+            segments[-1] += part
+    return segments
+
+
+def _parameters(value: bytes, charset: bytes) -> list[Chunk]:
+    """Convert the parameters that are not ASCII; the others stay as they stand."""
+    first, *segments = split_parameters(value)
+    chunks: list[Chunk] = [(b" ", _replaced(first.strip(WHITE), charset))]
+    names = {segment.partition(b"=")[0].strip(WHITE).lower() for segment in segments}
+    for segment in segments:
+        chunks.append((b"", b";"))
+        text = segment.strip(WHITE)
+        if text.isascii():
+            chunks.append((segment[: len(segment) - len(segment.lstrip(WHITE))], text))
+            continue
+        match = _PARAMETER.fullmatch(text)
+        if match is None or match[1].lower() + b"*" in names:
+            # An extended parameter of the same name has the text already, and may stand only once.
+            chunks.append((b" ", _replaced(text, charset)))
+        else:
+            plain = unquoted(match[2]) if match[2] else match[3]
+            chunks += _extended(match[1], plain, charset)
+    return chunks
+
+
+def _extended(name: bytes, value: bytes, charset: bytes) -> Iterator[Chunk]:
+    """Write an extended parameter, in continuations (RFC 2231 section 3) if it is longer than a line."""
+    room = max(LINE_OCTETS - len(name) - len(charset) - 10, 12)
+    parts = list(_parts(value, charset, [len(code) for code in _EXTENDED], room))
+    for number, part in enumerate(parts):
+        section = b"*%d*=" % number if len(parts) > 1 else b"*="
+        start = charset + b"''" if number == 0 else b""
+        end = b";" if number + 1 < len(parts) else b""
+        yield b" ", name + section + start + b"".join([_EXTENDED[octet] for octet in part]) + end

@@ -1,0 +1,185 @@
+"""Slows down the guessing of passwords without locking anyone out (P-053).
+
+Three rules, for an attempt at an account from an address:
+
+- A failed login waits for its answer, longer each time that address fails at that account.  Hanging up does not cut
+  the wait short: until it is over, the attempt takes one of the few places that the pair, the address and the account
+  have.
+- Without a free place an attempt is not looked at yet, but only for a while: nobody is locked out, however many guess.
+- The password that was right last time from the same address does not wait for a place.
+
+A right login is never delayed for what others do elsewhere: it waits only while its own address guesses at the same
+account, or at a great many, or a great many addresses guess at its account.
+"""
+
+import asyncio
+import math
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from restante.server.census import FadingCounts, network
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+REMEMBERED = 20_000
+"""Pairs of address and account of which the last password is recognised again."""
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How failed logins are slowed down; times in seconds."""
+
+    delay: float = 1
+    """What the first failure waits for its answer; each further one of the pair twice as long."""
+    longest: float = 16
+    """The longest such wait."""
+    wait: float = 10
+    """The longest that an attempt waits for a free place (no lockout)."""
+    pair: int = 3
+    """Places of an address at one account: attempts being looked at, and failures waiting."""
+    address: int = 10
+    """Failures of one address that may be waiting."""
+    account: int = 20
+    """Failures at one account, from anywhere, that may be waiting."""
+    spread: int = 5
+    """So many failures of an address at any accounts count as one more of the pair."""
+
+
+class Guesses:
+    """What one process knows of failed logins; counts are shared by all.
+
+    Args:
+        counts: of failures.
+        patience: may be replaced at any time.
+    """
+
+    def __init__(self, counts: FadingCounts, patience: Patience | None = None) -> None:
+        self.patience = patience or Patience()
+        self._counts = counts
+        self._taken: dict[Key, int] = {}
+        self._waiting: list[asyncio.Future[None]] = []
+        self._right: _Recent[Key, int] = _Recent(REMEMBERED)
+        self._wrong: _Recent[Key, int] = _Recent(REMEMBERED)
+
+    async def turn(self, host: str, user: str, secret: int) -> "Attempt":
+        """Wait for a place, or until it has taken too long.
+
+        Args:
+            host: address of the client.
+            user: the account, as it was called.
+            secret: a keyed hash of the credentials, to recognise them again.
+        """
+        attempt = Attempt(self, network(host), user, secret)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.patience.wait
+        while self._full(attempt) and loop.time() < deadline:
+            waiter = loop.create_future()
+            self._waiting.append(waiter)
+            timer = loop.call_at(deadline, _wake, waiter)
+            await waiter
+            timer.cancel()
+        self._take(attempt.pair)
+        return attempt
+
+    def _full(self, attempt: "Attempt") -> bool:
+        if self._right.get(attempt.pair) == attempt.secret:
+            return False
+        patience, taken = self.patience, self._taken
+        return (
+            taken.get(attempt.pair, 0) >= patience.pair
+            or taken.get(attempt.address, 0) >= patience.address
+            or taken.get(attempt.account, 0) >= patience.account
+        )
+
+    def _take(self, *keys: Key) -> None:
+        for key in keys:
+            self._taken[key] = self._taken.get(key, 0) + 1
+
+    def _free(self, *keys: Key) -> None:
+        for key in keys:
+            left = self._taken[key] - 1
+            if left:
+                self._taken[key] = left
+            else:
+                del self._taken[key]
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            _wake(waiter)
+
+    def _failed(self, attempt: "Attempt", earlier: int) -> float:
+        """Count a failure; returns the seconds that its answer waits."""
+        now = asyncio.get_running_loop().time()
+        patience, counts = self.patience, self._counts
+        # A program that has the wrong password, and tries it again and again, guesses nothing.
+        if self._wrong.get(attempt.pair) != attempt.secret:
+            self._wrong.put(attempt.pair, attempt.secret)
+            counts.add(attempt.pair, now)
+            counts.add(attempt.address, now)
+        doublings = counts.get(attempt.pair, now) - 1 + counts.get(attempt.address, now) // patience.spread
+        return min(math.ldexp(patience.delay, min(max(round(doublings), earlier, 0), 30)), patience.longest)
+
+    def _succeeded(self, attempt: "Attempt") -> None:
+        self._right.put(attempt.pair, attempt.secret)
+        self._counts.forget(attempt.pair)
+
+
+class Attempt:
+    """A login that is being looked at; `end` it."""
+
+    def __init__(self, guesses: Guesses, host: str, user: str, secret: int) -> None:
+        self.pair: Key = (host, user)
+        self.address: Key = ("address", host, "")
+        self.account: Key = ("account", user, "")
+        self.secret = secret
+        self._guesses = guesses
+
+    def succeeded(self) -> None:
+        """The credentials were right."""
+        self._guesses._succeeded(self)  # noqa: SLF001  (one idea in two classes)
+        self._guesses._free(self.pair)  # noqa: SLF001
+
+    def undecided(self) -> None:
+        """Nobody could tell."""
+        self._guesses._free(self.pair)  # noqa: SLF001
+
+    def failed(self, earlier: int = 0) -> float:
+        """The credentials were wrong; the places are free again when the answer is due.
+
+        Args:
+            earlier: failures of this connection, at whatever accounts.
+
+        Returns:
+            When that is, by the loop's clock.
+        """
+        guesses = self._guesses
+        loop = asyncio.get_running_loop()
+        due = loop.time() + guesses._failed(self, earlier)  # noqa: SLF001
+        guesses._take(self.address, self.account)  # noqa: SLF001
+        loop.call_at(due, guesses._free, self.pair, self.address, self.account)  # noqa: SLF001
+        return due
+
+
+class _Recent(Generic[K, V]):
+    """A table that forgets what was used longest ago."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._entries: OrderedDict[K, V] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        return self._entries.get(key)
+
+    def put(self, key: K, value: V) -> None:
+        self._entries[key] = value
+        self._entries.move_to_end(key)
+        if len(self._entries) > self._limit:
+            self._entries.popitem(last=False)
+
+
+def _wake(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)

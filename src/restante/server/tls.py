@@ -1,0 +1,311 @@
+"""Certificates, and TLS between octets and octets: no socket in here (RFC 8314, RFC 9325; P-230 to P-242)."""
+
+import contextlib
+import logging
+import os
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.hashes import MD5, SHA1, SHA256, Hash, HashAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtensionOID, NameOID
+
+log = logging.getLogger("restante.tls")
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks whether a certificate file has changed."""
+PIECE = 65536
+
+# ECDHE with AEAD only (RFC 9325 section 4.2); TLS 1.3 has nothing else.
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """Files of a certificate and its key."""
+
+    certificate: str
+    """Full chain, PEM."""
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """What is configured."""
+
+    pairs: Sequence[KeyPair]
+    """The first is for clients that name no host, or an unknown one."""
+    client_ca: str = ""
+    """PEM of who signs client certificates; ``""``: none are asked for (P-241)."""
+    client_certificate: Literal["optional", "required"] = "optional"
+
+
+class Identity(NamedTuple):
+    """What a finished handshake tells."""
+
+    tls: str
+    """Version and cipher, for the log."""
+    host: str
+    """The name that the client asked for (SNI), ``""`` for none."""
+    end_point: bytes
+    """Hash of our certificate (RFC 5929 section 4); ``b""`` where none is defined."""
+    certificate: bytes
+    """The client's, DER; ``b""`` for none."""
+
+
+class _SSLObject(ssl.SSLObject):
+    """Remembers the name that the client asked for."""
+
+    server_name = ""
+
+
+class _Context(ssl.SSLContext):
+    """Knows the binding of its certificate."""
+
+    end_point = b""
+
+
+class Certificates:
+    """Contexts made of certificate files; made anew when a file changes, and running sessions keep theirs (P-240).
+
+    Args:
+        files: what is configured.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: a file is not what it should be; the text names it.
+    """
+
+    def __init__(self, files: TlsFiles) -> None:
+        self.files = files
+        self._times = self._read_times()
+        self._looked = time.monotonic()
+        self._complained: object = None
+        self._default, self._by_name = self._load()
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context for a new connection."""
+        now = time.monotonic()
+        if now >= self._looked + LOOK_EVERY:
+            self._looked = now
+            self._reload()
+        return self._default
+
+    def _reload(self) -> None:
+        """Load changed files; when they are faulty the old ones stay, and that is said once."""
+        try:
+            times = self._read_times()
+            if times == self._times:
+                return
+            self._default, self._by_name = self._load()
+        except (OSError, ValueError) as error:
+            if self._complained != str(error):
+                log.error("certificates not reloaded, the old ones stay: %s", error)  # noqa: TRY400
+            self._complained = str(error)
+            return
+        self._times = times
+        self._complained = None
+        log.info("certificates reloaded")
+
+    def _read_times(self) -> list[tuple[int, int]]:
+        names = [name for pair in self.files.pairs for name in (pair.certificate, pair.key)]
+        names += [self.files.client_ca] if self.files.client_ca else []
+        return [(status.st_mtime_ns, status.st_ino) for status in map(os.stat, names)]
+
+    def _load(self) -> tuple[ssl.SSLContext, dict[str, ssl.SSLContext]]:
+        contexts = [
+            (_context(pair, self.files, self._choose), host_names(pair.certificate)) for pair in self.files.pairs
+        ]
+        by_name: dict[str, ssl.SSLContext] = {}
+        for context, names in contexts:
+            for name in names:
+                by_name.setdefault(name, context)
+        return contexts[0][0], by_name
+
+    def _choose(self, connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
+        """Use the certificate for the host that the client asks for (SNI, RFC 6066 section 3)."""
+        if name is None:
+            return
+        name = name.lower()
+        if isinstance(connection, _SSLObject):
+            connection.server_name = name
+        wildcard = f"*.{name.partition('.')[2]}"
+        context = self._by_name.get(name) or self._by_name.get(wildcard)
+        if context is not None:
+            connection.context = context
+
+
+def _context(
+    pair: KeyPair,
+    files: TlsFiles,
+    choose: Callable[[ssl.SSLObject, str | None, ssl.SSLContext], None],
+) -> ssl.SSLContext:
+    """Make a context (P-235): TLS 1.2 and 1.3, no compression, no renegotiation."""
+    context = _Context(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_CIPHERS)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.set_alpn_protocols(["pop3"])  # P-242
+    context.sslobject_class = _SSLObject
+    context.sni_callback = choose
+    for name in (pair.certificate, pair.key):
+        with open(name, "rb"):  # noqa: PTH123  (OpenSSL does not say which of the two it cannot read)
+            pass
+    try:
+        context.load_cert_chain(pair.certificate, pair.key, password=_no_password)
+    except ssl.SSLError as error:
+        raise ValueError(f"{pair.certificate}, {pair.key}: not a PEM chain and its key: {_reason(error)}") from None
+    if files.client_ca:
+        try:
+            context.load_verify_locations(files.client_ca)
+        except ssl.SSLError as error:
+            raise ValueError(f"{files.client_ca}: no PEM certificates: {_reason(error)}") from None
+        required = files.client_certificate == "required"
+        context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+    context.end_point = end_point(pair.certificate)
+    return context
+
+
+def _no_password() -> str:
+    raise ValueError("the key is encrypted; a server that starts by itself needs one that is not")
+
+
+def _reason(error: ssl.SSLError) -> str:
+    return (error.reason or str(error)).lower().replace("_", " ")
+
+
+def _certificate(path: str) -> x509.Certificate:
+    with open(path, "rb") as file:  # noqa: PTH123
+        octets = file.read()
+    try:
+        return x509.load_pem_x509_certificate(octets)
+    except ValueError:
+        raise ValueError(f"{path}: no PEM certificate") from None
+
+
+def host_names(path: str) -> list[str]:
+    """Return the host names that a certificate is for, in lower case.
+
+    Raises:
+        OSError, ValueError: it cannot be read.
+    """
+    try:
+        extension = _certificate(path).extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
+    except x509.ExtensionNotFound:
+        return []
+    assert isinstance(extension.value, x509.SubjectAlternativeName)
+    return [name.lower() for name in extension.value.get_values_for_type(x509.DNSName)]
+
+
+def end_point(path: str) -> bytes:
+    """Return the channel binding of type tls-server-end-point (RFC 5929 section 4.1, P-210).
+
+    The hash is that of the certificate's signature, SHA-256 in place of MD5 and SHA-1.
+    """
+    certificate = _certificate(path)
+    try:
+        algorithm: HashAlgorithm | None = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        algorithm = None
+    if algorithm is None:  # Ed25519 and the like: not defined
+        return b""
+    digest = Hash(SHA256() if isinstance(algorithm, (MD5, SHA1)) else algorithm)
+    digest.update(certificate.public_bytes(Encoding.DER))
+    return digest.finalize()
+
+
+def names_in(certificate: bytes) -> tuple[str, ...]:
+    """Return the names that a client certificate vouches for: its e-mail addresses, then its common name (P-201)."""
+    parsed = x509.load_der_x509_certificate(certificate)
+    names: list[str] = []
+    try:
+        extension = parsed.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
+        assert isinstance(extension.value, x509.SubjectAlternativeName)
+        names += extension.value.get_values_for_type(x509.RFC822Name)
+    except x509.ExtensionNotFound:
+        pass
+    names += [str(attribute.value) for attribute in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    return tuple(dict.fromkeys(names))
+
+
+class TlsFilter:
+    """The server's end of a TLS connection: records in, octets out, and the other way round.
+
+    Args:
+        context: of the server.
+    """
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self.closed = False
+        """The peer has said that nothing more comes (close_notify)."""
+
+    @property
+    def object(self) -> ssl.SSLObject:
+        """For what Python's ssl can tell."""
+        return self._object
+
+    def receive(self, records: bytes) -> None:
+        """Take what came over the network."""
+        self._incoming.write(records)
+
+    def handshake(self) -> bool:
+        """Go on with the handshake; returns whether it is done.
+
+        Raises:
+            ssl.SSLError: it has failed; `to_send` may hold the alert that says so.
+        """
+        try:
+            self._object.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    def read(self) -> bytes:
+        """Return the octets that have come.
+
+        Raises:
+            ssl.SSLError: the records are not what they should be.
+        """
+        pieces: list[bytes] = []
+        try:
+            while piece := self._object.read(PIECE):
+                pieces.append(piece)
+            self.closed = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self.closed = True
+        return b"".join(pieces)
+
+    def write(self, octets: bytes) -> None:
+        """Encrypt octets; `to_send` has the records."""
+        rest = memoryview(octets)
+        while rest:
+            rest = rest[self._object.write(rest) :]
+
+    def close(self) -> None:
+        """Say that nothing more comes (P-237)."""
+        with contextlib.suppress(ssl.SSLError):  # the peer has not said so, which nobody waits for
+            self._object.unwrap()
+
+    def to_send(self) -> bytes:
+        """Return, and forget, records for the network."""
+        return self._outgoing.read()
+
+    def identity(self) -> Identity:
+        """Say what the handshake has brought."""
+        cipher, context = self._object.cipher(), self._object.context
+        return Identity(
+            f"{self._object.version()} {cipher[0] if cipher else '?'}",
+            self._object.server_name if isinstance(self._object, _SSLObject) else "",
+            context.end_point if isinstance(context, _Context) else b"",
+            self._object.getpeercert(binary_form=True) or b"",
+        )
