@@ -33,7 +33,15 @@ def test_demo(tmp_path: Path, number: signal.Signals) -> None:
         assert demo.ready() == port
         demo.out.until("Ctrl-C")
         said = "\n".join(demo.out.seen)
-        for word in ("student", "hessovs!", "36 messages", f"telnet 127.0.0.1 {port}", "USER student", "RETR 1"):
+        for word in (
+            "student",
+            "hessovs!",
+            "36 messages",
+            f"telnet 127.0.0.1 {port}",
+            "USER student",
+            "RETR 1",
+            "openssl s_client",
+        ):
             assert word in said
         assert len(names(tmp_path)) == 1
         try_it(port)

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import tempfile
 from importlib import resources
 from pathlib import Path
@@ -16,6 +17,7 @@ from restante.cli.serve import run
 from restante.config import Configuration, PasswdFileEditor
 from restante.errors import Condition
 from restante.maildrop import MaildropStore
+from restante.server.self_signed import self_signed
 
 USER = "student"
 PASSWORD = b"hessovs!"
@@ -27,6 +29,15 @@ workers = 1
 [[listener]]
 protocol = "pop3"
 address = "127.0.0.1:{port}"
+
+[[listener]]
+protocol = "pop3"
+address = "127.0.0.1:{tls_port}"
+tls = "implicit"
+
+[tls]
+certificate = "certificate.pem"
+key = "key.pem"
 
 [[auth]]
 kind = "passwd-file"
@@ -54,36 +65,58 @@ then, a line at a time:
     RETR 1
     QUIT
 
-The other messages explain the rest.  Ctrl-C ends this; nothing remains.
+The other messages explain the rest.  The same over TLS, with a certificate made for this:
+
+    openssl s_client -quiet -connect 127.0.0.1:{tls_port}
+
+Ctrl-C ends this; nothing remains.
 """
 
 
 @click.command("demo", epilog="Example: restante demo --port 1110")
 @click.option("--port", default=1110, show_default=True, type=click.IntRange(1, 65535), help="Port for POP3.")
+@click.option("--tls-port", type=click.IntRange(1, 65535), help="Port for POP3 over TLS.  [default: 885 more, 1995]")
 @config_option
-def command(port: int) -> int:
+def command(port: int, tls_port: int | None) -> int:
     """Run a throwaway post office on this machine; account student, password hessovs!"""
     # Until the server takes the signals over, they must end us in a way that removes the folder.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     with tempfile.TemporaryDirectory(prefix="restante-demo-") as name:
-        configuration, count = _open_post_office(Path(name), port)
-        welcome = _NEXT.format(user=USER, password=PASSWORD.decode(), port=port, count=count)
+        tls_port = tls_port or _free_port(port + 885)
+        configuration, count = _open_post_office(Path(name), port, tls_port)
+        welcome = _NEXT.format(user=USER, password=PASSWORD.decode(), port=port, tls_port=tls_port, count=count)
         status = run(configuration, None, welcome)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # only the removal of the folder is left
         return status
 
 
-def _open_post_office(folder: Path, port: int) -> tuple[Configuration, int]:
+def _free_port(wanted: int) -> int:
+    """Return the port that is wanted, or another if it cannot be had: nobody has asked for this one."""
+    for port in (wanted, 0):
+        try:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))
+                return int(probe.getsockname()[1])
+        except (OSError, OverflowError):
+            continue
+    return wanted
+
+
+def _open_post_office(folder: Path, port: int, tls_port: int) -> tuple[Configuration, int]:
     """Fill the folder; returns its configuration and the number of messages.
 
     Raises:
         CommandFailed: there is no room for it.
     """
     try:
-        make_post_office(folder, _CONFIGURATION.format(port=port))
-        PasswdFileEditor(folder / "users").add(USER, PASSWORD)
+        make_post_office(folder, _CONFIGURATION.format(port=port, tls_port=tls_port))
+        certificate, key = self_signed("localhost", "127.0.0.1")
+        (folder / "certificate.pem").write_bytes(certificate)
+        (folder / "key.pem").write_bytes(key)
+        PasswdFileEditor(folder / "users").add(USER, PASSWORD, "SCRAM-SHA-256")
         configuration = Configuration(folder / "restante.toml")
         return configuration, asyncio.run(_fill(configuration.store))
     except (OSError, Condition) as error:

@@ -21,8 +21,14 @@ hostname = "{hostname}"
 protocol = "pop3"
 # "host:port", "[v6]:port" or "unix:/path".  Port 110 is POP3's own, and needs the right to open it.
 address = "127.0.0.1:1110"
+# "starttls" (port 110), "implicit" (port 995, in a [[listener]] of its own) or "none"; both need [tls].
+# tls = "starttls"
 # Whose passwords are taken over an unencrypted connection: "never", "loopback" (this machine only) or "always".
 cleartext_login = "loopback"
+
+# [tls]
+# certificate = "tls/cert.pem"      # full chain; read again when it changes
+# key = "tls/key.pem"
 
 [[auth]]
 # Accounts, a line each: user:{{SCHEME}}hash.  `restante user add NAME` adds one.

@@ -1,6 +1,8 @@
 """``restante serve``."""
 
+import contextlib
 import logging
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,6 +38,7 @@ def run(configuration: Configuration, reload: supervisor.Reload | None, welcome:
     Raises:
         CommandFailed: an address cannot be used.
     """
+    _allow_many_connections()
     slots = open_slots(configuration.listeners, configuration.workers)
 
     def ready() -> None:
@@ -50,6 +53,13 @@ def run(configuration: Configuration, reload: supervisor.Reload | None, welcome:
         return 0
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, handlers=[WhenThereIsRoom(STDERR)])
     return supervisor.supervise(configuration.service(), slots, reload, ready, logging_to_stderr)
+
+
+def _allow_many_connections() -> None:
+    """Each needs a descriptor, and systems hand out few unless they are asked for more."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def open_slots(listeners: Sequence[Listener], workers: int) -> list[list[Listening]]:

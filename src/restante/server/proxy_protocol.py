@@ -61,8 +61,12 @@ def _version_1(data: bytes) -> Header:
     match = _V1.fullmatch(line)
     if match is None:
         raise ValueError("a malformed PROXY line")
-    host = ipaddress.ip_address(match[2].decode())
-    if (host.version == 6) != (match[1] == b"TCP6") or int(match[4]) > 65535:
+    kind = ipaddress.IPv6Address if match[1] == b"TCP6" else ipaddress.IPv4Address
+    try:
+        host = kind(match[2].decode())
+    except ValueError:
+        raise ValueError("a malformed PROXY line") from None
+    if int(match[4]) > 65535:
         raise ValueError("a malformed PROXY line")
     return Header(str(host), int(match[4]), tls=False, octets=octets)
 

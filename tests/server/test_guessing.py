@@ -1,0 +1,244 @@
+"""Guessing is slowed down, and nobody is locked out: P-053."""
+
+import asyncio
+import logging
+from asyncio import sleep as pass_time  # on a loop whose clock nobody waits for
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from restante.auth import Password
+from restante.protocol.policy import Features, SessionLimits
+from restante.server.census import FadingCounts
+from restante.server.guessing import Guesses, Patience
+from restante.server.service import Limits
+from tests.server.office import TIMEOUT, Client, Office, TravelLoop
+from tests.server.test_limits import from_address
+
+PATIENT = Patience()
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """A loop in which an hour passes as soon as nobody has anything to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now = 1000.0
+
+    def time(self) -> float:
+        return self._now
+
+    def _run_once(self) -> None:
+        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
+            self._now = max(self._now, self._scheduled[0].when())  # type: ignore[attr-defined]
+        super()._run_once()  # type: ignore[misc]
+
+
+def in_time(
+    work: Callable[[Guesses, asyncio.AbstractEventLoop], Awaitable[None]], patience: Patience = PATIENT
+) -> None:
+    """Run something on a clock of its own."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        await work(Guesses(FadingCounts(), patience), loop)
+
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(main())
+
+
+async def guess(guesses: Guesses, host: str, user: str, secret: int) -> tuple[float, float]:
+    """Try a wrong password; returns the seconds before it is looked at, and from then to the answer."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    attempt = await guesses.turn(host, user, secret)
+    looked = loop.time()
+    due = attempt.failed()
+    await pass_time(due - looked)
+    return looked - began, due - looked
+
+
+def test_each_guess_waits_longer() -> None:
+    """1, 2, 4 … 16 seconds, and no more."""
+
+    async def work(guesses: Guesses, _: asyncio.AbstractEventLoop) -> None:
+        delays = [(await guess(guesses, "192.0.2.1", "bob", number))[1] for number in range(8)]
+        assert delays == [1, 2, 4, 8, 16, 16, 16, 16]
+        assert (await guess(guesses, "192.0.2.2", "bob", 99))[1] == 1  # elsewhere
+        assert (await guess(guesses, "192.0.2.1", "alice", 99))[1] == 2  # there it counts a little
+
+    in_time(work)
+
+
+def test_failures_are_forgiven_with_time() -> None:
+    async def work(guesses: Guesses, _: asyncio.AbstractEventLoop) -> None:
+        for number in range(5):
+            await guess(guesses, "192.0.2.1", "bob", number)
+        await pass_time(7200)
+        assert (await guess(guesses, "192.0.2.1", "bob", 99))[1] == 1
+
+    in_time(work)
+
+
+def test_a_right_password_makes_up_for_wrong_ones() -> None:
+    async def work(guesses: Guesses, _: asyncio.AbstractEventLoop) -> None:
+        for number in range(3):
+            await guess(guesses, "192.0.2.1", "bob", number)
+        (await guesses.turn("192.0.2.1", "bob", 42)).succeeded()
+        assert (await guess(guesses, "192.0.2.1", "bob", 99))[1] == 1
+
+    in_time(work)
+
+
+def test_a_program_that_has_the_wrong_password_guesses_nothing() -> None:
+    """The same wrong one, again and again."""
+
+    async def work(guesses: Guesses, _: asyncio.AbstractEventLoop) -> None:
+        assert [(await guess(guesses, "192.0.2.1", "bob", 7))[1] for _ in range(10)] == [1] * 10
+
+    in_time(work)
+
+
+def test_many_guesses_at_a_time_from_one_address() -> None:
+    """Hanging up does not help: a failure keeps its place until its answer would be due."""
+
+    async def work(guesses: Guesses, loop: asyncio.AbstractEventLoop) -> None:
+        began = loop.time()
+        waits = await asyncio.gather(*[guess(guesses, "192.0.2.1", "bob", number) for number in range(9)])
+        assert [looked for looked, _ in waits[:3]] == [0, 0, 0]
+        assert max(looked for looked, _ in waits) > 1
+        assert loop.time() - began > 30
+
+    in_time(work, Patience(wait=1000))
+
+
+def test_nobody_is_locked_out() -> None:
+    """However many guess at an account, its owner is let in: at once from elsewhere, after a while from there."""
+
+    async def work(guesses: Guesses, loop: asyncio.AbstractEventLoop) -> None:
+        attack = [asyncio.create_task(guess(guesses, "192.0.2.1", "bob", number)) for number in range(200)]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        began = loop.time()
+        (await guesses.turn("192.0.2.2", "bob", 42)).succeeded()
+        (await guesses.turn("192.0.2.1", "alice", 43)).succeeded()
+        assert loop.time() == began
+        (await guesses.turn("192.0.2.1", "bob", 42)).succeeded()
+        assert loop.time() - began <= PATIENT.wait
+        # The password that was right from there is recognised, and waits for nobody.
+        began = loop.time()
+        (await guesses.turn("192.0.2.1", "bob", 42)).succeeded()
+        assert loop.time() == began
+        for task in attack:
+            task.cancel()
+        await asyncio.gather(*attack, return_exceptions=True)
+
+    in_time(work)
+
+
+def test_one_address_at_many_accounts() -> None:
+    """Ten failures may wait at a time."""
+
+    async def work(guesses: Guesses, _: asyncio.AbstractEventLoop) -> None:
+        for number in range(10):
+            (await guesses.turn("192.0.2.1", f"user{number}", number)).failed()
+        waited, delay = await guess(guesses, "192.0.2.1", "other", 99)
+        assert waited >= 1
+        assert delay >= 2
+        (await guesses.turn("192.0.2.2", "other", 42)).succeeded()
+
+    in_time(work)
+
+
+def test_many_addresses_at_one_account() -> None:
+    """Twenty failures may wait at a time; then even its owner waits, but not for long."""
+
+    async def work(guesses: Guesses, loop: asyncio.AbstractEventLoop) -> None:
+        (await guesses.turn("198.51.100.1", "bob", 42)).succeeded()
+        for number in range(20):
+            (await guesses.turn(f"192.0.2.{number}", "bob", number)).failed()
+        began = loop.time()
+        (await guesses.turn("198.51.100.1", "bob", 42)).succeeded()
+        assert loop.time() == began
+        (await guesses.turn("198.51.100.2", "bob", 42)).succeeded()
+        assert 0 < loop.time() - began <= PATIENT.wait
+
+    in_time(work)
+
+
+def test_an_attempt_that_nobody_could_judge_is_no_failure() -> None:
+    async def work(guesses: Guesses, loop: asyncio.AbstractEventLoop) -> None:
+        for _ in range(10):
+            (await guesses.turn("192.0.2.1", "bob", 1)).undecided()
+        assert loop.time() == 1000
+        assert (await guess(guesses, "192.0.2.1", "bob", 2))[1] == 1
+
+    in_time(work)
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    async def work(guesses: Guesses, _: asyncio.AbstractEventLoop) -> None:
+        for number in range(20_100):
+            (await guesses.turn("192.0.2.1", f"user{number}", number)).succeeded()
+        assert guesses._right.get(("192.0.2.1", "user0")) is None
+        assert guesses._right.get(("192.0.2.1", "user20099")) == 20_099
+        assert guesses._taken == {}
+
+    in_time(work)
+
+
+# -- on a server ------------------------------------------------------------------------------------
+
+
+def office() -> Office:
+    features = Features("mail.example.org", limits=SessionLimits(login_attempts=100))
+    return Office(TravelLoop, limits=Limits(patience=Patience(delay=100, longest=10_000)), features=features)
+
+
+def guess_at(client: Client, password: bytes) -> None:
+    assert client.line() == b"+OK send PASS\r\n"
+    client.send(b"PASS " + password + b"\r\n")
+
+
+def test_a_right_login_waits_for_no_wrong_one() -> None:
+    """P-053, P-276: while failures of another address wait, and those of the same address at another account."""
+    with office() as running:
+        assert isinstance(running.loop, TravelLoop)
+        attackers = [from_address(running, "127.0.0.2") for _ in range(3)]
+        for number, client in enumerate(attackers):
+            client.line()
+            client.send(b"USER bob\r\nPASS wrong%d\r\n" % number)
+        running.call(_waiting(running, 3))
+        with from_address(running, "127.0.0.3") as owner:
+            assert owner.login() == b"+OK 0 messages (0 octets)\r\n"
+        with from_address(running, "127.0.0.2") as neighbour:
+            assert neighbour.login(b"alice") == b"+OK 0 messages (0 octets)\r\n"
+        running.loop.travel(400)
+        for client in attackers:
+            assert client.line() == b"+OK send PASS\r\n"
+            assert client.line() == b"-ERR [AUTH] wrong user name or password\r\n"
+            client.close()
+
+
+async def _waiting(running: Office, failures: int) -> None:
+    """Wait until so many failures wait for their answers."""
+    async with asyncio.timeout(TIMEOUT):
+        while sum(running.server.guesses._taken.values()) < 3 * failures:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
+def test_a_failure_is_logged_when_it_happens(caplog: pytest.LogCaptureFixture) -> None:
+    """P-053, field notes 2 (23): not when the guesser hangs up; the name is cut short, for it may be a password."""
+    with office() as running, running.connect() as client:
+        client.line()
+        client.send(b"USER hunter2\r\nPASS wrong\r\n")
+        running.call(_waiting(running, 1))
+        (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        assert line.startswith("login failed, address=127.0.0.1:")
+        assert line.endswith(" attempt=1 user=hu... mechanism=USER tls=-")
+
+
+def test_secrets_are_compared_and_not_kept() -> None:
+    """P-287: what is remembered of a password is a keyed hash."""
+    assert isinstance(hash(Password("bob", b"secret")), int)
+    assert hash(Password("bob", b"secret")) != hash(Password("bob", b"Secret"))
