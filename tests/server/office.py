@@ -203,3 +203,10 @@ class Office:
         self._ready.set()
         await self._finish.wait()
         await self.server.stop(0)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop go on until something is so."""
+    async with asyncio.timeout(TIMEOUT):
+        while not condition():  # noqa: ASYNC110  (nobody sets an event when the census changes)
+            await asyncio.sleep(0)

@@ -12,7 +12,7 @@ from restante.protocol.policy import Features, SessionLimits
 from restante.server.census import FadingCounts
 from restante.server.guessing import Guesses, Patience
 from restante.server.service import Limits
-from tests.server.office import TIMEOUT, Client, Office, TravelLoop
+from tests.server.office import Client, Office, TravelLoop, until
 from tests.server.test_limits import from_address
 
 PATIENT = Patience()
@@ -208,7 +208,7 @@ def test_a_right_login_waits_for_no_wrong_one() -> None:
         for number, client in enumerate(attackers):
             client.line()
             client.send(b"USER bob\r\nPASS wrong%d\r\n" % number)
-        running.call(_waiting(running, 3))
+        running.call(until(lambda: sum(running.server.guesses._taken.values()) == 9))
         with from_address(running, "127.0.0.3") as owner:
             assert owner.login() == b"+OK 0 messages (0 octets)\r\n"
         with from_address(running, "127.0.0.2") as neighbour:
@@ -220,19 +220,12 @@ def test_a_right_login_waits_for_no_wrong_one() -> None:
             client.close()
 
 
-async def _waiting(running: Office, failures: int) -> None:
-    """Wait until so many failures wait for their answers."""
-    async with asyncio.timeout(TIMEOUT):
-        while sum(running.server.guesses._taken.values()) < 3 * failures:  # noqa: ASYNC110
-            await asyncio.sleep(0)
-
-
 def test_a_failure_is_logged_when_it_happens(caplog: pytest.LogCaptureFixture) -> None:
     """P-053, field notes 2 (23): not when the guesser hangs up; the name is cut short, for it may be a password."""
     with office() as running, running.connect() as client:
         client.line()
         client.send(b"USER hunter2\r\nPASS wrong\r\n")
-        running.call(_waiting(running, 1))
+        running.call(until(lambda: sum(running.server.guesses._taken.values()) == 3))
         (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
         assert line.startswith("login failed, address=127.0.0.1:")
         assert line.endswith(" attempt=1 user=hu... mechanism=USER tls=-")

@@ -1,16 +1,14 @@
 """Connections that are too many: P-286."""
 
-import asyncio
 import multiprocessing
 import socket
-from collections.abc import Callable
 
 import pytest
 
 from restante.protocol.policy import Features
 from restante.server.census import Census, FadingCounts, network
 from restante.server.service import Door, Limits
-from tests.server.office import QUICK, Client, LoopFactory, Office
+from tests.server.office import QUICK, Client, LoopFactory, Office, until
 from tests.server.tls import office, secure
 
 BUSY = b"-ERR [SYS/TEMP] too many connections; please try again later\r\n"
@@ -42,7 +40,7 @@ def test_connections_of_one_address(loop_factory: LoopFactory) -> None:
             assert other.line().startswith(b"+OK ")
         first.ask(b"QUIT")
         first.close()
-        running.call(_until(lambda: running.server.census.of("127.0.0.5") == 1))
+        running.call(until(lambda: running.server.census.of("127.0.0.5") == 1))
         with from_address(running, "127.0.0.5") as third:
             assert third.line().startswith(b"+OK ")
         second.close()
@@ -66,7 +64,7 @@ def test_connections_before_login(loop_factory: LoopFactory) -> None:
                 with from_address(running, "127.0.0.7") as third:
                     assert third.rest() == BUSY
         running.wait_until_empty()
-        running.call(_until(lambda: running.server.census.connections == 0))
+        running.call(until(lambda: running.server.census.connections == 0))
         assert running.server.census.before_login == 0
 
 
@@ -74,7 +72,7 @@ def test_handshakes_count(loop_factory: LoopFactory) -> None:
     """P-286: half-open TLS connections are connections before login; a refused one is closed without a word."""
     limits = Limits(connections_before_login=1)
     with office(loop_factory, Door("implicit"), limits=limits) as running, running.connect() as client:
-        running.call(_until(lambda: running.server.census.before_login == 1))
+        running.call(until(lambda: running.server.census.before_login == 1))
         with running.connect() as other:
             assert other.rest() == b""
         secure(client)
@@ -96,13 +94,6 @@ def test_five_hundred_half_open_handshakes(loop_factory: LoopFactory) -> None:
             assert client.login() == b"+OK 1 messages (20 octets)\r\n"
         for client in idle:
             client.close()
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    """Let the loop go on until something is so."""
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110  (nobody sets an event when the census changes)
-            await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from restante.errors import AuthenticationFailed
 from restante.server.service import Door, Limits
 from restante.server.tls import Certificates, KeyPair, TlsFiles
 from tests.certificates import authority_pem, certificate
-from tests.server.office import QUICK, TIMEOUT, LoopFactory, Office, TravelLoop
+from tests.server.office import QUICK, TIMEOUT, LoopFactory, Office, TravelLoop, until
 from tests.server.tls import HOST, certificates, client_context, office, secure
 
 
@@ -370,5 +370,6 @@ def test_a_stop_ends_handshakes_at_once(loop_factory: LoopFactory) -> None:
     """P-294: what is no session yet does not hold it up."""
     with office(loop_factory, IMPLICIT, limits=Limits(patience=QUICK.patience)) as running, running.connect() as client:
         client.send(b"\x16\x03")
+        running.call(until(lambda: len(running.server.wires) == 1))
         running.stop(grace=TIMEOUT)
         assert client.rest() == b""

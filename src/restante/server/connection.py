@@ -4,13 +4,12 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from restante.auth import Anonymous, Credentials, Principal, Proven
-from restante.errors import AuthenticationFailed, Condition, InternalError, TemporaryFailure, one_line
+from restante.errors import AuthenticationFailed, Condition, InternalError, TemporaryFailure
 from restante.maildrop import Correctable, Maildrop
 from restante.protocol.events import Event, FindRecord, Login, Pause, Retrieve, StartTLS, Update
 from restante.protocol.policy import Terms
 from restante.protocol.pop3_server import Session, State
-from restante.server.guessing import Attempt
+from restante.server.gate import Gate
 from restante.server.reading import MessageReader
 from restante.server.wire import Wire
 
@@ -47,7 +46,7 @@ class Connection:
         self._user = ""
         self._mechanism = ""
         self._tls = ""
-        self._attempt: Attempt | None = None
+        self._gate = Gate(self._service, server.guesses, wire.peer)
         self._task: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._started = self._active = self._loop.time()
@@ -194,7 +193,9 @@ class Connection:
         """Do what the session cannot do by itself, then let it go on."""
         try:
             if isinstance(event, FindRecord):
-                await self._find_record(event)
+                record = await self._gate.find_record(event)
+                if not self._over():
+                    self._session.record_found(record)
             elif isinstance(event, Login):
                 await self._login(event)
             elif isinstance(event, Retrieve):
@@ -218,70 +219,19 @@ class Connection:
         if self._session.state is not State.CLOSED:
             self._session.refused(error)
 
-    async def _find_record(self, event: FindRecord) -> None:
-        """SCRAM: what is known of that user, or what could be (P-207)."""
-        source = self._service.scram_source
-        assert source is not None, "SCRAM is announced only where there are records"
-        self._end_attempt()
-        # A new object is like no other: no earlier exchange lets this one in without waiting.
-        self._attempt = await self._server.guesses.turn(self._peer.host, event.user, hash(object()))
-        record = await source.scram_record(event.user, event.kind)
-        if not self._over():
-            self._session.record_found(record)
-
     async def _login(self, event: Login) -> None:
         """Order of work: credentials, lock, listing, reply (RFC 1939 section 4)."""
-        credentials = event.credentials
-        attempt, self._attempt = self._attempt, None
-        if attempt is None:
-            attempt = await self._server.guesses.turn(self._peer.host, credentials.user, hash(credentials))
         try:
-            principal = await self._principal(credentials)
+            principal = await self._gate.identify(event, self._session.failed_logins, self._tls)
         except AuthenticationFailed:
-            due = attempt.failed(self._session.failed_logins)
-            self._log_failure(event)
             # P-039: the delay also hides what the check cost.  P-045: it grows.
-            await self._delay(due)
+            await self._delay(self._gate.due)
             raise
-        except BaseException:
-            attempt.undecided()
-            raise
-        attempt.succeeded()
         self._user, self._mechanism = principal.user, event.mechanism
         self._maildrop = await self._service.store.open(principal)
         self._wire.logged_in()
         if not self._over():
             self._session.login_succeeded(self._maildrop.listing, read_only=principal.read_only)
-
-    async def _principal(self, credentials: Credentials | Proven) -> Principal:
-        """Say who this is.
-
-        Raises:
-            AuthenticationFailed: nobody.
-        """
-        if not isinstance(credentials, Proven):
-            return await self._service.authenticator.authenticate(credentials)
-        if credentials.principal is None:
-            raise AuthenticationFailed("not proved")
-        return credentials.principal
-
-    def _log_failure(self, event: Login) -> None:
-        """Log it when it happens, for whoever watches for guessers; a mistyped name may be a password (P-053)."""
-        name = "-" if isinstance(event.credentials, Anonymous) else f"{event.credentials.user[:2]}..."
-        log.warning(
-            "login failed, address=%s attempt=%d user=%s mechanism=%s tls=%s",
-            self._peer,
-            self._session.failed_logins + 1,
-            one_line(name),
-            event.mechanism,
-            self._tls or "-",
-        )
-
-    def _end_attempt(self) -> None:
-        """A SCRAM exchange was given up."""
-        if self._attempt is not None:
-            self._attempt.undecided()
-            self._attempt = None
 
     async def _retrieve(self, event: Retrieve) -> None:
         assert self._maildrop is not None
@@ -394,7 +344,7 @@ class Connection:
 
     def _hang_up(self) -> None:
         """Send the last reply: the lock is free by now, so that a client that reconnects at once gets in (P-131)."""
-        self._end_attempt()
+        self._gate.leave()
         self._log_session()
         self._departed = True
         if self._lost:

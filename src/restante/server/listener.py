@@ -150,6 +150,8 @@ class Server:
         self.connections: set[Connection] = set()
         self.buffer = memoryview(bytearray(BUFFER))
         """Where every connection reads into, one at a time."""
+        self.stopping = False
+        """No session begins any more."""
         self._servers: list[asyncio.Server] = []
         self._empty = asyncio.Event()
 
@@ -180,6 +182,7 @@ class Server:
         Args:
             grace: seconds; default: the service's.
         """
+        self.stopping = True
         for server in self._servers:
             server.close()
         for _ in range(5):  # what is accepted already takes a few turns of the loop to get into `wires`

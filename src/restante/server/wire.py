@@ -82,7 +82,9 @@ class Wire(asyncio.BufferedProtocol):
         self.transport.set_write_buffer_limits(high=WRITE_AHEAD)
         self.peer = Peer.of(transport.get_extra_info("peername"))
         self._server.wires.add(self)
-        if self.door.proxy_networks and self.peer.is_in(self.door.proxy_networks):
+        if self._server.stopping:
+            self.transport.abort()
+        elif self.door.proxy_networks and self.peer.is_in(self.door.proxy_networks):
             self._take = self._take_proxy_header
             self._begin_timer("no PROXY header")
         else:

@@ -1,0 +1,96 @@
+"""Finds out who is calling, at a pace that is no use for guessing."""
+
+import logging
+
+from restante.auth import Anonymous, Credentials, Principal, Proven, ScramRecord
+from restante.errors import AuthenticationFailed, one_line
+from restante.protocol.events import FindRecord, Login
+from restante.server.addresses import Peer
+from restante.server.guessing import Attempt, Guesses
+from restante.server.service import Service
+
+log = logging.getLogger("restante.session")
+
+
+class Gate:
+    """The logins of one connection.
+
+    Args:
+        service: who may log in.
+        guesses: what is known of failed logins.
+        peer: who is connected.
+    """
+
+    def __init__(self, service: Service, guesses: Guesses, peer: Peer) -> None:
+        self.due = 0.0
+        """When the answer to the last failure is due, by the loop's clock."""
+        self._service = service
+        self._guesses = guesses
+        self._peer = peer
+        self._attempt: Attempt | None = None
+
+    async def find_record(self, event: FindRecord) -> ScramRecord:
+        """SCRAM: return what is known of that user, or what could be (P-207).
+
+        Raises:
+            TemporaryFailure: the accounts cannot be read now.
+        """
+        source = self._service.scram_source
+        assert source is not None, "SCRAM is announced only where there are records"
+        self.leave()
+        # A new object is like no other: no earlier exchange lets this one in without waiting.
+        self._attempt = await self._guesses.turn(self._peer.host, event.user, hash(object()))
+        return await source.scram_record(event.user, event.kind)
+
+    async def identify(self, event: Login, earlier: int, tls: str) -> Principal:
+        """Say who this is.
+
+        Args:
+            event: the credentials.
+            earlier: failures of this connection so far.
+            tls: version and cipher, for the log.
+
+        Raises:
+            AuthenticationFailed: nobody; `due` says when to answer.
+            TemporaryFailure: the accounts cannot be read now.
+        """
+        credentials = event.credentials
+        attempt, self._attempt = self._attempt, None
+        if attempt is None:
+            attempt = await self._guesses.turn(self._peer.host, credentials.user, hash(credentials))
+        try:
+            principal = await self._principal(credentials)
+        except AuthenticationFailed:
+            self.due = attempt.failed(earlier)
+            self._log_failure(event, earlier, tls)
+            raise
+        except BaseException:
+            attempt.undecided()
+            raise
+        attempt.succeeded()
+        return principal
+
+    def leave(self) -> None:
+        """An exchange was given up, or the connection has ended."""
+        if self._attempt is not None:
+            self._attempt.undecided()
+            self._attempt = None
+
+    async def _principal(self, credentials: Credentials | Proven) -> Principal:
+        if not isinstance(credentials, Proven):
+            return await self._service.authenticator.authenticate(credentials)
+        if credentials.principal is None:
+            raise AuthenticationFailed("not proved")
+        return credentials.principal
+
+    def _log_failure(self, event: Login, earlier: int, tls: str) -> None:
+        """Log it when it happens, for whoever watches for guessers; a mistyped name may be a password (P-053)."""
+        name = "-" if isinstance(event.credentials, Anonymous) else f"{event.credentials.user[:2]}..."
+        log.warning(
+            "login failed, address=%s attempt=%d user=%s mechanism=%s tls=%s",
+            self._peer,
+            earlier + 1,
+            one_line(name),
+            event.mechanism,
+            tls or "-",
+        )
