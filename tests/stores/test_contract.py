@@ -12,6 +12,7 @@ from restante.auth import Principal
 from restante.errors import MaildropInUse, NoSuchMaildrop
 from restante.maildrop import Maildrop, MaildropStore
 from restante.protocol.framing import CrlfLines, wire_octets
+from restante.protocol.message_encoder import MessageEncoder
 from restante.stores.maildir import MaildirStore
 from restante.stores.memory import MemoryStore
 
@@ -112,6 +113,27 @@ def test_any_pieces_are_one_message(store: MaildropStore, pieces: list[bytes]) -
         await maildrop.close()
 
     asyncio.run(check())
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("header", "needed"),
+    [("Subject: x", False), ("Subject: gr\xfc\xdfe", True), ("Content-Type: text/plain; name=\xfc", True), ("", False)],
+)
+async def test_sizes_of_both_forms(store: MaildropStore, header: str, needed: bool, line_end: str) -> None:
+    """P-256, P-088: what LIST tells a client that has not said UTF8 is what it is sent; a body is left as it is."""
+    message = line_end.join([header, "", "8-bit body: \xfc", ""]).encode()
+    await deliver(store, message, message.rstrip())
+    maildrop = await store.open(BOB)
+    for number, listed in enumerate(maildrop.listing, 1):
+        assert listed.octets == len(await read(maildrop, number))
+        encoder = MessageEncoder(surrogate=True)
+        file = await maildrop.retrieve(number)
+        sent = encoder.feed(file.read()) + encoder.finish()
+        file.close()
+        assert (listed.surrogate or listed.octets) == len(sent.removesuffix(b".\r\n")) == encoder.octets
+        assert (listed.surrogate > 0) == needed
+    await maildrop.close()
 
 
 async def test_a_message_can_be_read_twice_and_side_by_side(store: MaildropStore) -> None:
