@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test check format lint types coverage bench docs wheel requirements clean
+.PHONY: run test check format lint types coverage bench docs conformance wheel requirements clean
 
 run: $(VENV)/.run
 	$(BIN)/restante demo
@@ -35,6 +35,10 @@ bench: $(VENV)/.dev
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W --keep-going -q docs build/docs
 	@echo "build/docs/index.html"
+
+# The table of rules and the tests that prove them.
+conformance: $(VENV)/.dev
+	$(BIN)/python -m tests.conformance
 
 wheel: $(VENV)/.dev
 	$(BIN)/python -m hatchling build -t wheel

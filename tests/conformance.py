@@ -1,0 +1,101 @@
+"""Makes docs/reference/conformance.md: every rule for the server, and the tests that prove it.
+
+Run ``python -m tests.conformance`` to write the page; a test fails when the page is not what would be written.
+A test proves a rule when its own docstring, or a comment inside it, names the rule.
+"""
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "reference" / "conformance.md"
+RULES = ROOT / "tests" / "rules.tsv"
+SHOWN = 4
+"""Tests that are named for a rule; of more only the number is told."""
+
+_RULE = re.compile(r"\bP-(\d{3})\b")
+
+WITHOUT_TEST = {
+    "P-019": "A rule for whoever invents keywords; ours are those of the RFCs.",
+    "P-046": "The same as P-005 and P-191, which are tested.",
+    "P-064": "Not enforced: with `apop = true` an account whose password is kept may use either; docs/decisions/0012.",
+    "P-065": "Advice: APOP is off unless `apop = true`, and SCRAM is announced wherever all accounts can do it.",
+    "P-108": "The same as P-130, which is tested.",
+    "P-128": "Not built yet: ids of other servers cannot be taken over in this version.",
+    "P-182": "No user table of this version has disabled or forbidden accounts.",
+    "P-203": "A summary of P-186 to P-211, which are tested.",
+    "P-204": "Nothing to test: no mechanism here has a security layer, and DIGEST-MD5 is not there.",
+    "P-243": "Not built: the policy is per listener, not per user.",
+    "P-259": "Delivery does not announce BINARYMIME, so nothing binary is in the store by our doing.",
+    "P-308": "Nothing to test: the server sends replies and nothing else (P-016 is tested).",
+    "P-313": "A hint for readers of docs/tutorial.md.",
+}
+"""Rules without a test, and why."""
+
+HEAD = """\
+# Conformance
+
+Every rule that this server keeps, where it comes from, and the tests that prove it. The numbers are those that the
+code and the tests cite; the gaps between them are nothing that is missing. MUST, SHOULD and MAY are the RFCs' words,
+PRODUCT is a choice of ours where they leave room. This page is generated from the tests (`make conformance`), and a
+test fails when it is out of date or when a MUST has no test.
+
+| rule | level | source (RFC, section) | what it says | proved by |
+|---|---|---|---|---|
+"""
+
+
+class Rule(NamedTuple):
+    """A row of the catalogue."""
+
+    number: str
+    level: str
+    source: str
+    text: str
+
+
+def rules() -> list[Rule]:
+    """Read the catalogue."""
+    return [Rule(*line.split("\t")) for line in RULES.read_text(encoding="utf-8").splitlines()]
+
+
+def proofs() -> Mapping[str, list[str]]:
+    """Find the tests of each rule."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        text = path.read_text(encoding="utf-8")
+        lines = text.splitlines()
+        for test in _tests(ast.parse(text)):
+            cited = ast.get_docstring(test) or ""
+            assert test.end_lineno is not None
+            cited += "".join(line.partition("#")[2] for line in lines[test.lineno - 1 : test.end_lineno])
+            for number in dict.fromkeys(_RULE.findall(cited)):
+                found.setdefault(f"P-{number}", []).append(f"{path.relative_to(ROOT / 'tests')}::{test.name}")
+    return found
+
+
+def _tests(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test_"):
+            yield node
+
+
+def page() -> str:
+    """Return what the page should be."""
+    proved = proofs()
+    rows = []
+    for rule in rules():
+        tests = proved.get(rule.number, [])
+        names = "<br>".join(f"`{name}`" for name in tests[:SHOWN])
+        more = f"<br>and {len(tests) - SHOWN} more" if len(tests) > SHOWN else ""
+        proof = names + more or WITHOUT_TEST.get(rule.number, "**no test**")
+        text = rule.text.replace("|", "\\|")
+        rows.append(f"| {rule.number} | {rule.level} | {rule.source} | {text} | {proof} |\n")
+    return HEAD + "".join(rows)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
