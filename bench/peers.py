@@ -8,10 +8,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from restante.server.self_signed import self_signed
 
 USER = b"bob"
 PASSWORD = b"secret"
@@ -25,6 +27,8 @@ class Peer(NamedTuple):
     port: int
     process: int
     """Id of the process whose tree does the work."""
+    tls_port: int = 0
+    """Where TLS is spoken from the first octet; 0: nowhere."""
 
     def cpu(self) -> float:
         """Seconds of CPU that the whole process tree has used, children that have ended included."""
@@ -44,8 +48,15 @@ class Peer(NamedTuple):
 
 
 @contextmanager
-def restante(folder: Path, workers: int) -> Iterator[Peer]:
+def restante(folder: Path, workers: int, users: Sequence[bytes] = (USER,), *, tls: bool = False) -> Iterator[Peer]:
     """This project, as `restante serve` runs it: durable, undo on, log on."""
+    more = ""
+    if tls:
+        certificate, key = self_signed("localhost", "127.0.0.1")
+        (folder / "cert.pem").write_bytes(certificate)
+        (folder / "key.pem").write_bytes(key)
+        more = '[[listener]]\nprotocol = "pop3"\naddress = "127.0.0.1:0"\ntls = "implicit"\n'
+        more += '[tls]\ncertificate = "cert.pem"\nkey = "key.pem"\n'
     configuration = folder / "restante.toml"
     configuration.write_text(
         f"""
@@ -54,7 +65,7 @@ workers = {workers}
 [[listener]]
 protocol = "pop3"
 address = "127.0.0.1:0"
-[[auth]]
+{more}[[auth]]
 kind = "passwd-file"
 path = "users"
 [store]
@@ -65,16 +76,19 @@ stop_grace = 0
 """,
         encoding="ascii",
     )
-    (folder / "users").write_bytes(USER + b":{PLAIN}" + PASSWORD + b"\n")
+    (folder / "users").write_bytes(b"".join(user + b":{PLAIN}" + PASSWORD + b"\n" for user in users))
     (folder / "users").chmod(0o600)
     command = [sys.executable, "-m", "restante", "serve", "-c", str(configuration)]
     with (folder / "restante.log").open("w") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
     assert process.stdout is not None
     try:
-        match = re.search(r":(\d+) ready", process.stdout.readline())
-        assert match is not None, (folder / "restante.log").read_text(encoding="utf-8")
-        yield Peer("Restante", int(match[1]), process.pid)
+        ports = []
+        for _ in range(2 if tls else 1):
+            match = re.search(r":(\d+) ready", process.stdout.readline())
+            assert match is not None, (folder / "restante.log").read_text(encoding="utf-8")
+            ports.append(int(match[1]))
+        yield Peer("Restante", ports[0], process.pid, ports[-1] if tls else 0)
     finally:
         process.terminate()
         process.wait(30)

@@ -1,9 +1,11 @@
 """``restante check``."""
 
+import datetime as dt
 import os
 from pathlib import Path
 
 import pytest
+import trustme
 
 from restante.stores.maildir import names
 from tests.cli.program import Result, done, post_office, refused, restante
@@ -170,3 +172,34 @@ def test_a_mistake_in_the_configuration_comes_first(office: Path) -> None:
         file.write("idle_timeout = 599\n")
     lines = (office / "restante.toml").read_text(encoding="ascii").count("\n")
     assert refused(check(office)).startswith(f"restante: restante.toml:{lines}: idle_timeout: ")
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "said"),
+    [
+        (-400, -1, ["the certificate has expired on "]),
+        (-80, 10, ["the certificate expires on "]),
+        (2, 90, ["the certificate is not valid before "]),
+        (-1, 90, []),
+    ],
+)
+def test_certificates(office: Path, begins: int, ends: int, said: list[str]) -> None:
+    """P-239: one that clients will not take is found before they do."""
+    now = dt.datetime.now(dt.UTC)
+    authority = trustme.CA()
+    made = authority.issue_cert(
+        "mail.example.org",
+        not_before=now + dt.timedelta(days=begins),
+        not_after=now + dt.timedelta(days=ends),
+    )
+    (office / "cert.pem").write_bytes(made.cert_chain_pems[0].bytes())
+    (office / "key.pem").write_bytes(made.private_key_pem.bytes())
+    (office / "key.pem").chmod(0o600)
+    with (office / "restante.toml").open("a", encoding="ascii") as file:
+        file.write('[tls]\ncertificate = "cert.pem"\nkey = "key.pem"\n')
+    if not said:
+        assert done(check(office)).startswith("restante.toml: all is well")
+        (office / "key.pem").chmod(0o644)
+        said = ["everybody on this machine can read the key"]
+    lines = complaints(office)
+    assert [found.partition(": ")[2].startswith(text) for found, text in zip(lines, said, strict=True)] == [True]

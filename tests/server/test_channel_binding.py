@@ -10,8 +10,8 @@ import pytest
 
 from restante.protocol.policy import Terms
 from restante.server import channel_binding
+from restante.server.certificates import end_point
 from restante.server.service import Door
-from restante.server.tls import end_point
 from tests.server.office import TIMEOUT, LoopFactory, Office, until
 from tests.server.tls import client_context, office, secure
 

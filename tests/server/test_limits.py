@@ -8,7 +8,7 @@ import pytest
 from restante.protocol.policy import Features
 from restante.server.census import Census, FadingCounts, network
 from restante.server.service import Door, Limits
-from tests.server.office import QUICK, Client, LoopFactory, Office, until
+from tests.server.office import QUICK, Client, LoopFactory, Office, TravelLoop, until
 from tests.server.tls import office, secure
 
 BUSY = b"-ERR [SYS/TEMP] too many connections; please try again later\r\n"
@@ -66,6 +66,25 @@ def test_connections_before_login(loop_factory: LoopFactory) -> None:
         running.wait_until_empty()
         running.call(until(lambda: running.server.census.connections == 0))
         assert running.server.census.before_login == 0
+
+
+def test_the_silent_give_way() -> None:
+    """P-138: ten minutes before login are for when there is room; else one minute is enough, and no last word."""
+    with limited(TravelLoop, connections_before_login=2) as running:
+        assert isinstance(running.loop, TravelLoop)
+        with running.connect() as quiet, running.connect() as busy:
+            quiet.line()
+            busy.line()
+            running.loop.travel(59)
+            with running.connect() as other:
+                assert other.rest() == BUSY
+            assert busy.ask(b"CAPA").startswith(b"+OK ")
+            running.loop.travel(2)
+            with running.connect() as other:
+                assert other.line().startswith(b"+OK ")
+                assert quiet.rest() == b""
+                busy.lines()
+                assert busy.ask(b"USER bob") == b"+OK send PASS\r\n"
 
 
 def test_handshakes_count(loop_factory: LoopFactory) -> None:

@@ -10,6 +10,7 @@ from restante.cli.options import CommandFailed, config_option
 from restante.config import Configuration, PasswdFile
 from restante.errors import Condition, one_line
 from restante.maildrop import Inspectable
+from restante.server.certificates import problems as certificate_problems
 
 
 @click.command("check", epilog="Example: restante check -c /srv/post/restante.toml")
@@ -44,6 +45,9 @@ def _users(configuration: Configuration) -> Iterator[list[str]]:
 def _problems(configuration: Configuration) -> Iterator[str]:
     for passwd_file in configuration.passwd_files:
         yield from PasswdFile(passwd_file).problems()
+    if configuration.certificates is not None:
+        for pair in configuration.certificates.files.pairs:
+            yield from certificate_problems(pair.certificate, pair.key)
     store = configuration.store
     if isinstance(store, Inspectable):
         for users in _users(configuration):

@@ -49,7 +49,9 @@ class Connection:
         self._gate = Gate(self._service, server.guesses, wire.peer)
         self._task: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._started = self._active = self._loop.time()
+        self._started = self._loop.time()
+        self.active = self._started
+        """When the peer last did something, by the loop's clock."""
         self._unsent = self._sent = 0
         self._reading = True
         self._writing_paused = self._waiting_for_peer = self._continuing = False
@@ -67,7 +69,7 @@ class Connection:
 
     def secured(self) -> None:
         """The handshake after STLS is done (P-231)."""
-        self._active = self._loop.time()
+        self.active = self._loop.time()
         if not self._over():
             self._session.tls_started(self._terms())
             self._go_on()
@@ -99,7 +101,7 @@ class Connection:
     def resume_writing(self) -> None:
         """The peer has read."""
         self._writing_paused = False
-        self._active = self._loop.time()  # P-139: progress of our own output counts
+        self.active = self._loop.time()  # P-139: progress of our own output counts
         self._wake()
         if not self._leaving:
             self._go_on()
@@ -116,6 +118,17 @@ class Connection:
             self._leave()
 
     # -- called by the server -----------------------------------------------------------------------
+
+    @property
+    def before_login(self) -> bool:
+        """Nobody has logged in, and nobody is about to."""
+        return self._session.state is State.AUTHORIZATION and self._task is None
+
+    def give_way(self) -> None:
+        """End the session, which has been silent, for others: no last word (P-138)."""
+        self._session.abandon("silent before login, and others wait")
+        self._leave()
+        self._wire.abort()
 
     async def drop(self, reason: str) -> None:
         """End the session now, without UPDATE; one that has begun is finished and answered (P-294)."""
@@ -141,7 +154,7 @@ class Connection:
         commands = session.commands
         event = session.next_event()
         if session.commands != commands:
-            self._active = self._loop.time()  # P-139
+            self.active = self._loop.time()  # P-139
         if session.state is State.CLOSED:
             self._leave()
             return
@@ -208,7 +221,7 @@ class Connection:
             log.exception("internal error, address=%s", self._peer)
             self._refuse(InternalError())
         self._task = None
-        self._active = self._loop.time()
+        self.active = self._loop.time()
         if self._lost:
             self._session.end("connection lost")
         self._go_on()
@@ -309,9 +322,9 @@ class Connection:
         unsent = self._wire.transport.get_write_buffer_size()
         our_turn = self._task is not None and not self._waiting_for_peer
         if our_turn or unsent != self._unsent:
-            self._active = now
+            self.active = now
         self._unsent = unsent
-        left = self._active + self._service.limits.idle_timeout - now
+        left = self.active + self._service.limits.idle_timeout - now
         if left > 0:
             self._timer = self._loop.call_later(left, self._check_idle)
             return

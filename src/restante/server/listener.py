@@ -197,6 +197,16 @@ class Server:
         if isinstance(self.service.authenticator, Closeable):
             await self.service.authenticator.aclose()
 
+    def make_room(self) -> bool:
+        """Drop whoever has been silent longest without logging in; returns whether there was somebody (P-138)."""
+        idle = [connection for connection in self.connections if connection.before_login]
+        quietest = min(idle, key=lambda connection: connection.active, default=None)
+        now = asyncio.get_running_loop().time()
+        if quietest is None or now - quietest.active < self.service.limits.idle_when_full:
+            return False
+        quietest.give_way()
+        return True
+
     def forget(self, connection: Connection) -> None:
         """A connection has ended, and all its work is done."""
         self.connections.discard(connection)

@@ -1,5 +1,6 @@
 """What every connection of a server shares."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -9,9 +10,10 @@ from restante.maildrop import MaildropStore
 from restante.protocol.policy import Features, Terms
 from restante.protocol.sasl import Conditions, usable
 from restante.server.addresses import Networks, Peer
+from restante.server.certificates import names_in
 from restante.server.channel_binding import exporter
 from restante.server.guessing import Patience
-from restante.server.tls import Certificates, TlsFilter, names_in
+from restante.server.tls import Certificates, TlsFilter
 
 CleartextLogin = Literal["never", "loopback", "always"]
 
@@ -22,6 +24,8 @@ class Limits:
 
     idle_timeout: float = 600
     """Silence of the peer that ends its session (RFC 1939 section 3: at least 600 for anyone's real mail)."""
+    idle_when_full: float = 60
+    """Silence before login that is enough when there is no room for others (P-138)."""
     handshake: float = 30
     """How long a PROXY header and a TLS handshake may take (P-240)."""
     connections: int = 10_000
@@ -58,9 +62,10 @@ class Service:
         """Who keeps SCRAM records, None for nobody."""
         return self.authenticator if isinstance(self.authenticator, ScramSource) else None
 
-    def kinds(self) -> Kinds:
-        """What accounts can do at the moment."""
-        return self.authenticator.kinds() if isinstance(self.authenticator, Versatile) else PASSWORDS_ONLY
+    @cached_property
+    def kinds(self) -> Callable[[], Kinds]:
+        """Returns what accounts can do at the moment."""
+        return self.authenticator.kinds if isinstance(self.authenticator, Versatile) else lambda: PASSWORDS_ONLY
 
     def terms(self, cleartext_login: CleartextLogin, peer: Peer, *, stls: bool, tls: TlsFilter | None = None) -> Terms:
         """Return what a connection may do.

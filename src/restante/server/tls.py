@@ -9,11 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.hashes import MD5, SHA1, SHA256, Hash, HashAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtensionOID, NameOID
+from restante.server.certificates import end_point, host_names
 
 log = logging.getLogger("restante.tls")
 
@@ -177,60 +173,6 @@ def _no_password() -> str:
 
 def _reason(error: ssl.SSLError) -> str:
     return (error.reason or str(error)).lower().replace("_", " ")
-
-
-def _certificate(path: str) -> x509.Certificate:
-    with open(path, "rb") as file:  # noqa: PTH123
-        octets = file.read()
-    try:
-        return x509.load_pem_x509_certificate(octets)
-    except ValueError:
-        raise ValueError(f"{path}: no PEM certificate") from None
-
-
-def host_names(path: str) -> list[str]:
-    """Return the host names that a certificate is for, in lower case.
-
-    Raises:
-        OSError, ValueError: it cannot be read.
-    """
-    try:
-        extension = _certificate(path).extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
-    except x509.ExtensionNotFound:
-        return []
-    assert isinstance(extension.value, x509.SubjectAlternativeName)
-    return [name.lower() for name in extension.value.get_values_for_type(x509.DNSName)]
-
-
-def end_point(path: str) -> bytes:
-    """Return the channel binding of type tls-server-end-point (RFC 5929 section 4.1, P-210).
-
-    The hash is that of the certificate's signature, SHA-256 in place of MD5 and SHA-1.
-    """
-    certificate = _certificate(path)
-    try:
-        algorithm: HashAlgorithm | None = certificate.signature_hash_algorithm
-    except UnsupportedAlgorithm:
-        algorithm = None
-    if algorithm is None:  # Ed25519 and the like: not defined
-        return b""
-    digest = Hash(SHA256() if isinstance(algorithm, (MD5, SHA1)) else algorithm)
-    digest.update(certificate.public_bytes(Encoding.DER))
-    return digest.finalize()
-
-
-def names_in(certificate: bytes) -> tuple[str, ...]:
-    """Return the names that a client certificate vouches for: its e-mail addresses, then its common name (P-201)."""
-    parsed = x509.load_der_x509_certificate(certificate)
-    names: list[str] = []
-    try:
-        extension = parsed.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
-        assert isinstance(extension.value, x509.SubjectAlternativeName)
-        names += extension.value.get_values_for_type(x509.RFC822Name)
-    except x509.ExtensionNotFound:
-        pass
-    names += [str(attribute.value) for attribute in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    return tuple(dict.fromkeys(names))
 
 
 class TlsFilter:

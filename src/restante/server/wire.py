@@ -68,7 +68,7 @@ class Wire(asyncio.BufferedProtocol):
         self._service = server.service
         self._make_upper = make_upper
         self._upper: Upper | None = None
-        self._take: Callable[[bytes], None] = self._take_nothing
+        self._take: Callable[[bytes], None] = _ignore
         self._early = b""
         """What has come of a PROXY header or of the first TLS record."""
         self._timer: asyncio.TimerHandle | None = None
@@ -117,13 +117,14 @@ class Wire(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See `Upper`."""
         self._end_timer()
-        self._take = self._take_nothing
+        self._take = _ignore
         if self._counted:
             self._server.census.leave(self.peer.host, logged_in=self._logged_in)
             self._counted = False
         self._server.wires.discard(self)
-        if self._upper is not None:
-            self._upper.lost(exc)
+        upper, self._upper = self._upper, None  # no circle is left for the garbage collector
+        if upper is not None:
+            upper.lost(exc)
 
     # -- called from above --------------------------------------------------------------------------
 
@@ -153,7 +154,7 @@ class Wire(asyncio.BufferedProtocol):
     def write_eof(self) -> None:
         """Close our direction only; what comes is thrown away from now on."""
         self._say_close()
-        self._take = self._take_nothing
+        self._take = _ignore
         self.transport.write_eof()
 
     def logged_in(self) -> None:
@@ -209,7 +210,7 @@ class Wire(asyncio.BufferedProtocol):
         census, limits = self._server.census, self._service.limits
         if census.connections >= limits.connections:
             return f"too many connections ({limits.connections})"
-        if census.before_login >= limits.connections_before_login:
+        if census.before_login >= limits.connections_before_login and not self._server.make_room():
             return f"too many connections that have not logged in ({limits.connections_before_login})"
         if self.peer.host and census.of(self.peer.host) >= limits.connections_per_address:
             return f"too many connections from that address ({limits.connections_per_address})"
@@ -230,9 +231,6 @@ class Wire(asyncio.BufferedProtocol):
         assert self._upper is not None
         self._upper.received(octets)
 
-    def _take_nothing(self, octets: bytes) -> None:
-        """These are a peer's last words."""
-
     def _take_records(self, records: bytes) -> None:
         assert self.tls is not None
         assert self._upper is not None
@@ -247,7 +245,7 @@ class Wire(asyncio.BufferedProtocol):
         if octets:
             self._upper.received(octets)
         if self.tls is not None and self.tls.closed and not self.transport.is_closing():
-            self._take = self._take_nothing
+            self._take = _ignore
             if not self._upper.eof():
                 self.close()
 
@@ -293,7 +291,7 @@ class Wire(asyncio.BufferedProtocol):
     def _turn_away(self, problem: str) -> None:
         """This is not going to be a session, or no longer one (P-238)."""
         self._end_timer()
-        self._take = self._take_nothing
+        self._take = _ignore
         self._server.complaints.say(self.peer, problem)
         self.transport.close()
 
@@ -312,3 +310,7 @@ class Wire(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _ignore(_octets: bytes) -> None:
+    """These are a peer's last words."""

@@ -16,8 +16,8 @@ code; only what is wrong with the credentials has one (P-179).
 """
 
 import base64
-import re
-from collections.abc import Callable, Collection
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 from restante.auth import Kind, Kinds
@@ -38,8 +38,6 @@ __all__ = [
     "name",
     "usable",
 ]
-
-_STRICT = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
 
 class Mechanism(NamedTuple):
@@ -87,7 +85,8 @@ class Conditions(NamedTuple):
     certificate: bool
 
 
-def usable(conditions: Conditions, named: Collection[str] | None) -> tuple[str, ...]:
+@functools.lru_cache(64)
+def usable(conditions: Conditions, named: frozenset[str] | None) -> tuple[str, ...]:
     """Return the names of the mechanisms that work, the best first.
 
     Args:
@@ -117,8 +116,12 @@ def decode(line: bytes) -> bytes:
     Raises:
         CommandError: an octet outside the alphabet, padding in the wrong place, bits left over.
     """
-    octets = base64.b64decode(line) if _STRICT.fullmatch(line) else None
-    if octets is None or base64.b64encode(octets) != line:
+    try:
+        octets = base64.b64decode(line)
+        strict = base64.b64encode(octets) == line  # each sequence of octets has one encoding, and no other counts
+    except ValueError:
+        strict = False
+    if not strict:
         raise CommandError("that is not base64")
     return octets
 
