@@ -212,6 +212,17 @@ def test_stls_and_then_nothing() -> None:
         assert client.rest() == b""
 
 
+def test_the_end_in_place_of_a_handshake(loop_factory: LoopFactory) -> None:
+    """P-238: nobody waits for the timer."""
+    for door, greeted in ((STARTTLS, True), (IMPLICIT, False)):
+        with office(loop_factory, door) as running, running.connect() as client:
+            if greeted:
+                client.line()
+                client.ask(b"STLS")
+            client.socket.shutdown(socket.SHUT_WR)
+            assert client.rest() == b""
+
+
 def test_the_end_is_said(loop_factory: LoopFactory) -> None:
     """P-237: close_notify before the TCP close, so that the client knows that nothing was cut off."""
     with office(loop_factory, IMPLICIT) as running, running.connect() as client:

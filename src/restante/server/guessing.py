@@ -16,17 +16,14 @@ import asyncio
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 from restante.server.census import FadingCounts, network
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 REMEMBERED = 20_000
 """Pairs of address and account of which the last password is recognised again."""
 
-Key = tuple[str, ...]
+Key = int
+"""A keyed hash: names may be long, and many are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +59,8 @@ class Guesses:
         self._counts = counts
         self._taken: dict[Key, int] = {}
         self._waiting: list[asyncio.Future[None]] = []
-        self._right: _Recent[Key, int] = _Recent(REMEMBERED)
-        self._wrong: _Recent[Key, int] = _Recent(REMEMBERED)
+        self._right = _Recent(REMEMBERED)
+        self._wrong = _Recent(REMEMBERED)
 
     async def turn(self, host: str, user: str, secret: int) -> "Attempt":
         """Wait for a place, or until it has taken too long.
@@ -131,9 +128,9 @@ class Attempt:
     """A login that is being looked at; `end` it."""
 
     def __init__(self, guesses: Guesses, host: str, user: str, secret: int) -> None:
-        self.pair: Key = (host, user)
-        self.address: Key = ("address", host, "")
-        self.account: Key = ("account", user, "")
+        self.pair: Key = hash((host, user))
+        self.address: Key = hash(("address", host))
+        self.account: Key = hash(("account", user))
         self.secret = secret
         self._guesses = guesses
 
@@ -163,17 +160,17 @@ class Attempt:
         return due
 
 
-class _Recent(Generic[K, V]):
+class _Recent:
     """A table that forgets what was used longest ago."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._entries: OrderedDict[K, V] = OrderedDict()
+        self._entries: OrderedDict[Key, int] = OrderedDict()
 
-    def get(self, key: K) -> V | None:
+    def get(self, key: Key) -> int | None:
         return self._entries.get(key)
 
-    def put(self, key: K, value: V) -> None:
+    def put(self, key: Key, value: int) -> None:
         self._entries[key] = value
         self._entries.move_to_end(key)
         if len(self._entries) > self._limit:

@@ -100,7 +100,7 @@ class Wire(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """The peer sends nothing more."""
-        if self._upper is None or self._take == self._take_handshake:
+        if self._upper is None or self._take in (self._take_hello, self._take_handshake):
             return False
         return self._upper.eof()
 
