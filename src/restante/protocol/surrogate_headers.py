@@ -6,28 +6,27 @@ used: it does raise on malformed fields, and what it makes of them changes from 
 """
 
 import re
-from base64 import b64encode
 from collections.abc import Iterator
+
+from restante.protocol.encoded_words import (
+    ENCODED_WORD,
+    LETTERS,
+    NAME_WORD_OCTETS,
+    TEXT_WORD_OCTETS,
+    WHITE,
+    Chunk,
+    Word,
+    cut,
+    encoded,
+    encoded_run,
+    text_words,
+)
 
 REPLACED = bytes(range(0x80)) + b"?" * 0x80
 """Table for `bytes.translate`: ``?`` for every octet that is not ASCII."""
 
-TEXT_WORD_OCTETS = 60
-"""The longest encoded-word made in text, in octets.  RFC 2047 section 2 allows 75; this fits beside a field name."""
-
-NAME_WORD_OCTETS = 72
-"""The longest encoded-word made in names and comments, in octets: many clients put a space where one is continued."""
-
 LINE_OCTETS = 74
 """Where lines are folded: RFC 2047 section 2 allows 76 octets, and a mark such as ``:;`` may still follow."""
-
-WHITE = b" \t"
-
-Chunk = tuple[bytes, bytes]
-"""White space, and the octets after it; a line may be folded before the white space."""
-
-Word = tuple[bytes, bytes, bytes]
-"""White space, the octets after it as they stand, and as they read (quotes and backslashes removed)."""
 
 Token = tuple[str, bytes]
 """Kind (white, comment, special, quoted, atom) and octets of a lexical token (RFC 5322 section 3.2)."""
@@ -45,8 +44,6 @@ _TRACE_FIELDS = frozenset(
 
 _FIELD_NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _LINE_END = re.compile(rb"\r?\n")
-_ENCODED_WORD = re.compile(rb"=\?[!->@-~]+\?[BbQq]\?[!->@-~]*\?=")
-_TEXT_WORD = re.compile(rb"([ \t]*)([^ \t]+)")
 _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
 _QUOTED = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _TOKEN = re.compile(
@@ -60,17 +57,8 @@ _PARAMETER = re.compile(
     rb"([!#$&+.^_`{|}~0-9A-Za-z-]+)[ \t]*=[ \t]*(?:(" + _QUOTED + rb')|([^"].*))',
     re.DOTALL,
 )
-_CHARACTERS = {
-    b"UTF-8": re.compile(rb"[^\x80-\xBF][\x80-\xBF]*", re.DOTALL),
-    b"unknown-8bit": re.compile(rb".", re.DOTALL),  # RFC 1428: nothing is known that could be split wrongly
-}
-
-_LETTERS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-# RFC 2047 section 5 (3): what may stand for itself within a phrase may do so everywhere.
-_Q = [bytes((octet,)) if octet in _LETTERS + b"!*+-/" else b"=%02X" % octet for octet in range(256)]
-_Q[0x20] = b"_"
 # RFC 2231 section 7, attribute-char
-_EXTENDED = [bytes((octet,)) if octet in _LETTERS + b"!#$&+-.^_`{|}~" else b"%%%02X" % octet for octet in range(256)]
+_EXTENDED = [bytes((octet,)) if octet in LETTERS + b"!#$&+-.^_`{|}~" else b"%%%02X" % octet for octet in range(256)]
 
 
 def ascii_field(field: bytes) -> bytes:
@@ -93,7 +81,7 @@ def ascii_field(field: bytes) -> bytes:
     elif name in _ADDRESS_FIELDS:
         chunks = _address_list(value, charset)
     if chunks is None:
-        chunks = _encoded(_text_words(value), charset, TEXT_WORD_OCTETS)
+        chunks = encoded(text_words(value), charset, TEXT_WORD_OCTETS)
     return _folded(match[0], chunks)
 
 
@@ -137,7 +125,7 @@ def _folded(name: bytes, chunks: list[Chunk]) -> bytes:
     column = len(name)
     after_encoded_word = True  # so that white space follows the colon
     for white, text in chunks:
-        is_encoded_word = _ENCODED_WORD.fullmatch(text) is not None
+        is_encoded_word = ENCODED_WORD.fullmatch(text) is not None
         # RFC 2047 section 5: white space is what sets an encoded-word apart.
         space = white or (b" " if is_encoded_word or after_encoded_word else b"")
         # Not every parser takes a line end right after the colon for white space, so only where it must be there.
@@ -149,82 +137,6 @@ def _folded(name: bytes, chunks: list[Chunk]) -> bytes:
         column += len(space) + len(text)
         after_encoded_word = is_encoded_word
     return b"".join([*parts, b"\r\n"])
-
-
-# Encoded-words (RFC 2047)
-
-
-def _encoded_words(text: bytes, charset: bytes, longest: int) -> Iterator[bytes]:
-    """Encode text, in as many encoded-words as it takes, never splitting a character (RFC 2047 section 5)."""
-    # Q can be read without a decoder as long as most of the text is ASCII (RFC 2047 section 4).
-    are_ascii = [character.isascii() for character in _CHARACTERS[charset].findall(text)]
-    letter = b"Q" if sum(are_ascii) * 2 >= len(are_ascii) else b"B"
-    start = b"=?%b?%b?" % (charset, letter)
-    room = longest - len(start) - len(b"?=")
-    if letter == b"B":
-        for part in _parts(text, charset, [1] * 256, room // 4 * 3):
-            yield start + b64encode(part) + b"?="
-    else:
-        for part in _parts(text, charset, [len(code) for code in _Q], room):
-            yield start + b"".join([_Q[octet] for octet in part]) + b"?="
-
-
-def _parts(text: bytes, charset: bytes, sizes: list[int], room: int) -> Iterator[bytes]:
-    """Cut text into parts that take at most `room` octets when each octet takes its size.
-
-    Cuts are made before a space where there is one, and always between characters.
-    """
-    start = end = space = used = 0
-    for character in _CHARACTERS[charset].findall(text):
-        size = sum([sizes[octet] for octet in character])
-        if used + size > room:
-            cut = space if space > start else end
-            yield text[start:cut]
-            start, used = cut, sum([sizes[octet] for octet in text[cut:end]])
-        if character == b" ":
-            space = end
-        end += len(character)
-        used += size
-    yield text[start:]
-
-
-def _text_words(text: bytes) -> list[Word]:
-    """Split unstructured text into words."""
-    return [(white, word, word) for white, word in _TEXT_WORD.findall(text)]
-
-
-def _encoded(words: list[Word], charset: bytes, longest: int) -> list[Chunk]:
-    """Encode the runs of words that are not ASCII; the others stay as they stand.
-
-    White space between two encoded-words is not part of the text (RFC 2047 section 6.2): where there is some in
-    the text, it goes into the encoded-word.
-    """
-    chunks: list[Chunk] = []
-    run_white = run = b""
-    after_encoded_word = False
-    for white, raw, text in words:
-        if not raw.isascii():
-            if run:
-                run += white + text
-            elif after_encoded_word:
-                run_white, run = b" ", white + text
-            else:
-                run_white, run = white, text
-            continue
-        after_encoded_word = _ENCODED_WORD.fullmatch(raw) is not None
-        if run:
-            chunks += _run(run_white, run + white if after_encoded_word else run, charset, longest)
-            run = b""
-        chunks.append((white, raw))
-    if run:
-        chunks += _run(run_white, run, charset, longest)
-    return chunks
-
-
-def _run(white: bytes, text: bytes, charset: bytes, longest: int) -> Iterator[Chunk]:
-    for word in _encoded_words(text, charset, longest):
-        yield white, word
-        white = b" "
 
 
 # Addresses (RFC 5322 section 3.4, RFC 6858 section 2)
@@ -345,7 +257,7 @@ def _bare_address(tokens: list[Token], charset: bytes) -> tuple[list[Chunk], boo
 
 def _removed(address: bytes, charset: bytes) -> list[Chunk]:
     """Words that tell an address to the reader and to no program (P-256)."""
-    return [(b" ", b"Internationalized"), (b" ", b"address"), *_run(b" ", address, charset, NAME_WORD_OCTETS)]
+    return [(b" ", b"Internationalized"), (b" ", b"address"), *encoded_run(b" ", address, charset, NAME_WORD_OCTETS)]
 
 
 def _phrase(tokens: list[Token], charset: bytes) -> list[Chunk]:
@@ -357,7 +269,7 @@ def _phrase(tokens: list[Token], charset: bytes) -> list[Chunk]:
         if kind == "white":
             white = raw
         elif kind == "comment":
-            chunks += [*_encoded(words, charset, NAME_WORD_OCTETS), *_comment(white or b"", raw, charset)]
+            chunks += [*encoded(words, charset, NAME_WORD_OCTETS), *_comment(white or b"", raw, charset)]
             words, white = [], b""
         else:
             text = unquoted(raw) if kind == "quoted" else raw
@@ -367,7 +279,7 @@ def _phrase(tokens: list[Token], charset: bytes) -> list[Chunk]:
             else:
                 words.append((white, raw, text))
             white = None
-    return chunks + _encoded(words, charset, NAME_WORD_OCTETS)
+    return chunks + encoded(words, charset, NAME_WORD_OCTETS)
 
 
 def _comment(white: bytes, comment: bytes, charset: bytes) -> list[Chunk]:
@@ -375,10 +287,10 @@ def _comment(white: bytes, comment: bytes, charset: bytes) -> list[Chunk]:
     if comment.isascii():
         return [(white, comment)]
     content = comment[1:-1].strip(WHITE)
-    words = _text_words(content)
+    words = text_words(content)
     if re.search(rb"[()\\]", content):  # as a whole: parentheses of which one is encoded would not match any more
         words = [(b"", content, unquoted(comment).strip(WHITE))]
-    chunks = _encoded(words, charset, NAME_WORD_OCTETS)
+    chunks = encoded(words, charset, NAME_WORD_OCTETS)
     chunks[0] = (white, b"(" + chunks[0][1])
     last_white, last = chunks[-1]
     chunks[-1] = (last_white, last + b")")
@@ -423,9 +335,9 @@ def _parameters(value: bytes, charset: bytes) -> list[Chunk]:
 def _extended(name: bytes, value: bytes, charset: bytes) -> Iterator[Chunk]:
     """Write an extended parameter, in continuations (RFC 2231 section 3) if it is longer than a line."""
     room = max(LINE_OCTETS - len(name) - len(charset) - 10, 12)
-    parts = list(_parts(value, charset, [len(code) for code in _EXTENDED], room))
-    for number, part in enumerate(parts):
-        section = b"*%d*=" % number if len(parts) > 1 else b"*="
+    pieces = list(cut(value, charset, [len(code) for code in _EXTENDED], room))
+    for number, part in enumerate(pieces):
+        section = b"*%d*=" % number if len(pieces) > 1 else b"*="
         start = charset + b"''" if number == 0 else b""
-        end = b";" if number + 1 < len(parts) else b""
+        end = b";" if number + 1 < len(pieces) else b""
         yield b" ", name + section + start + b"".join([_EXTENDED[octet] for octet in part]) + end
