@@ -1,5 +1,8 @@
 """A world for a `Session`: accounts and messages in memory, answering every event at once."""
 
+import base64
+from collections.abc import Callable, Mapping
+
 from restante.auth import (
     Anonymous,
     Apop,
@@ -27,7 +30,8 @@ KNOWN: tuple[Credentials | Proven, ...] = (
     Bearer("", "good-token"),
     External("bob"),
     Anonymous("somebody@example.org"),
-    CramMd5("tim", b"<1896.697170952@mail.example.org>", "a1b2c3d4e5f60718293a4b5c6d7e8f90"),
+    # RFC 2195 section 2 and RFC 1939 section 7.
+    CramMd5("tim", b"<1896.697170952@postoffice.reston.mci.net>", "b913a602c7eda7a495b4e6e7334d3890"),
     Apop("mrose", b"<1896.697170952@dbc.mtview.ca.us>", "c4c9334bac560ecc979e58001b3e22fb"),
 )
 """Who may log in."""
@@ -40,7 +44,11 @@ class World:
 
     Args:
         messages: stored octets, one for each message.
-        conditions: what to refuse, by the type of the event: the login, a retrieval or the update.
+        terms: of the connection; `passwords` is for a connection that has nothing else to say.
+        records: what SCRAM finds, by name; the one named ``""`` is for everybody else (P-207).
+        secured: the terms once TLS is active.
+        conditions: what to refuse, by the type of the event: the login, a record, a retrieval or the update.
+        session: makes the session; a class with a defect shows that a test would see it.
     """
 
     def __init__(
@@ -50,14 +58,15 @@ class World:
         terms: Terms | None = None,
         limits: SessionLimits | None = None,
         features: Features | None = None,
-        records: dict[str, ScramRecord] | None = None,
+        records: Mapping[str, ScramRecord] | None = None,
         secured: Terms | None = None,
         conditions: dict[type[Event], Condition] | None = None,
+        session: Callable[[Features, Terms], Session] = Session,
     ) -> None:
         self.messages = list(messages)
         self.conditions = conditions or {}
         features = features or Features("mail.example.org", limits=limits or SessionLimits())
-        self.session = Session(features, terms or Terms(passwords=passwords))
+        self.session = session(features, terms or Terms(passwords=passwords))
         self.records = records or {}
         self.secured = secured or Terms(tls="TLSv1.3")
         self.read_only = False
@@ -103,7 +112,7 @@ class World:
             else:
                 session.refused(AuthenticationFailed())
         elif isinstance(event, FindRecord):
-            session.record_found(self.records[event.user])
+            session.record_found(self.records.get(event.user) or self.records[""])
         elif isinstance(event, StartTLS):
             session.tls_started(self.secured)
         elif isinstance(event, Retrieve):
@@ -128,9 +137,25 @@ class World:
             for number, stored in enumerate(self.messages, 1)
         ]
 
+    def logins(self) -> list[Login]:
+        """Return what was asked about credentials."""
+        return [event for event in self.events if isinstance(event, Login)]
+
     def over(self) -> bool:
         """The server will close the connection."""
         return self.session.state is State.CLOSED
+
+
+def b64(octets: bytes | str) -> bytes:
+    """Encode what is to go into an AUTH line or a response."""
+    return base64.b64encode(octets.encode() if isinstance(octets, str) else octets)
+
+
+def with_tls(
+    *mechanisms: str, host: str = "", bindings: Mapping[str, bytes] | None = None, identities: tuple[str, ...] = ()
+) -> Terms:
+    """Return the terms of a connection under TLS on which these mechanisms work."""
+    return Terms(mechanisms=mechanisms, tls="TLSv1.3 AES256", host=host, bindings=bindings or {}, identities=identities)
 
 
 def body_of(reply: bytes) -> bytes:

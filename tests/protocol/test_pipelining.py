@@ -39,7 +39,7 @@ def test_any_splitting_of_the_input_gives_the_same_output(start: bytes, dialogue
 
 
 def test_a_whole_session_in_one_segment() -> None:
-    """P-276."""
+    """P-276, P-162."""
     world = World(*MESSAGES)
     sent = world.send(b"USER bob\r\nPASS secret\r\nSTAT\r\nDELE 2\r\nQUIT\r\n")
     assert [line[:4] for line in sent.splitlines()] == [b"+OK "] * 5

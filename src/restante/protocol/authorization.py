@@ -35,10 +35,10 @@ class Authorization(Stage):
 
     def greet(self) -> None:
         """Send the greeting (P-023); APOP is announced by its timestamp and nothing else (P-063)."""
-        template = "{hostname} POP3 server ready; HELP lists the commands"
-        if self.timestamp:
-            template += " {timestamp}"
-        self.replies.ok(template, hostname=self.features.hostname, timestamp=self.timestamp)
+        if self.timestamp:  # which has the name of the host, and must be whole
+            self.replies.ok("POP3 server ready; HELP lists the commands {timestamp}", timestamp=self.timestamp)
+        else:
+            self.replies.ok("{hostname} POP3 server ready; HELP lists the commands", hostname=self.features.hostname)
 
     def begin_command(self) -> None:
         """A line has come: a USER of the line before this one is good for this one only (P-033, P-034)."""
@@ -117,7 +117,9 @@ class Authorization(Stage):
             mechanism = sasl.MECHANISMS.get(name)
             if mechanism is not None and (mechanism.shows_password or mechanism.tls_only) and not self.terms.tls:
                 raise self._no_passwords()
-            raise CommandError("unknown mechanism; right are {names}", names=" ".join(self.terms.mechanisms) or "none")
+            if not self.terms.mechanisms:
+                raise CommandError("no mechanism is possible here")
+            raise CommandError("unknown mechanism; right are {names}", names=" ".join(self.terms.mechanisms))
         initial = None
         if len(arguments) > 1:
             initial = b"" if arguments[1] == b"=" else sasl.decode(arguments[1])  # P-190
@@ -150,6 +152,16 @@ class Authorization(Stage):
         except CommandError as error:
             return self._throw(error)
         return self._advance(response)
+
+    def line_too_long(self, error: CommandError) -> Condition:
+        """A line was dropped, a response perhaps; returns what is to be answered."""
+        self.begin_command()
+        if self._exchange is not None:
+            try:
+                self._throw(error)
+            except Condition as condition:
+                return condition
+        return error
 
     def record_found(self, record: ScramRecord) -> Event | None:
         """Take the answer to `FindRecord`.

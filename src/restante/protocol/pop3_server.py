@@ -21,7 +21,7 @@ from restante.protocol.policy import Features, Terms
 from restante.protocol.replies import Replies
 from restante.protocol.scan_listing import Headers, ScanListing
 from restante.protocol.stage import Stage
-from restante.protocol.strangers import HTTP, stranger
+from restante.protocol.strangers import HTTP, HTTP_HERE, stranger
 from restante.protocol.telnet import without_negotiation
 from restante.protocol.transaction import Transaction
 
@@ -62,7 +62,6 @@ class Session:
         self._end_of_input = False
         self._replies = Replies(LANGUAGES[DEFAULT])
         self._state = State.AUTHORIZATION
-        self._checked = False
         self._next: Event | None = None
         self._awaiting: Event | None = None
         self._bad_commands = 0
@@ -113,7 +112,7 @@ class Session:
             if self._transaction is not None and self._transaction.slices is not None:
                 self._transaction.send_slice()
                 continue
-            if not self._checked and self._is_stranger():
+            if self.commands == 0 and self._is_stranger():
                 break
             try:
                 line = self._next_line()
@@ -272,15 +271,11 @@ class Session:
 
     def _is_stranger(self) -> bool:
         """Look at the first octets: what speaks another protocol is answered once, and told to the log."""
-        named = stranger(self._lines.peek(16))
+        named = "" if self._lines.dropped else stranger(self._lines.peek(16))
         if named:
-            self._stranger(named)
-        self._checked = self.commands > 0
+            self._replies.error(CommandError("this is POP3, and nothing else"))
+            self.end(named)
         return bool(named)
-
-    def _stranger(self, named: str) -> None:
-        self._replies.error(CommandError("this is POP3, and nothing else"))
-        self.end(named)
 
     @property
     def _stage(self) -> Stage:
@@ -306,7 +301,8 @@ class Session:
             event = self._authorization.respond(line) if self._authorization.in_exchange else self._command(line)
         except Condition as condition:
             return self._negative(condition)
-        self._bad_commands = 0
+        if not self._authorization.in_exchange:  # a challenge makes up for nothing
+            self._bad_commands = 0
         return event
 
     def _command(self, line: bytes) -> Event | None:
@@ -345,7 +341,7 @@ class Session:
 
     def _no_such_command(self, verb: bytes) -> CommandError:
         if self._transaction is None and verb in HTTP:
-            self.end("HTTP on a POP3 port")
+            self.end(HTTP_HERE)
             return CommandError("this is POP3, and nothing else")
         if self._transaction is not None and verb in Authorization.TABLE:
             return CommandError("already logged in")
@@ -358,6 +354,8 @@ class Session:
     def _negative(self, condition: Condition) -> Event | None:
         """Send a negative reply, and see what follows from it."""
         self._replies.error(condition)
+        if self._state is State.CLOSED:
+            return None
         if isinstance(condition, InternalError):
             self.end("internal error")
         elif isinstance(condition, AuthenticationFailed):
@@ -380,10 +378,7 @@ class Session:
 
     def _line_too_long(self) -> Event | None:
         self.commands += 1
-        if self._state is State.AUTHORIZATION:
-            self._authorization.begin_command()
-            self._authorization.cancel()
-        event = self._negative(self._too_long())
+        event = self._negative(self._authorization.line_too_long(self._too_long()))
         return None if self._too_much_dropped() else event
 
     def _too_long(self) -> CommandError:

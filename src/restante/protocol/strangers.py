@@ -11,6 +11,9 @@ HTTP = frozenset(
 ends the session, even the second or under TLS."""
 
 
+HTTP_HERE = "HTTP on a POP3 port"
+
+
 def is_tls(octets: bytes) -> bool:
     """Say whether these octets begin a TLS handshake record, or a hello of SSL 2."""
     return octets[:2] == b"\x16\x03" or (octets[:1] >= b"\x80" and octets[2:4] == b"\x01\x03")
@@ -22,9 +25,8 @@ def stranger(octets: bytes) -> str:
         return "TLS on a port without it"
     if octets.startswith(PROXY_V2) or octets[:6].upper() == PROXY_V1:
         return "PROXY header from an address that is not in proxy_networks"
-    if octets.partition(b" ")[0].upper() in HTTP:
-        return "HTTP on a POP3 port"
-    return ""
+    word, space, _ = octets.partition(b" ")
+    return HTTP_HERE if space and word.upper() in HTTP else ""
 
 
 def on_tls_port(octets: bytes) -> str:

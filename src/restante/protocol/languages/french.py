@@ -70,6 +70,7 @@ CATALOGUE = {
     "message {number} marked deleted; QUIT removes it, RSET unmarks it": (
         "message {number} marqué comme supprimé ; QUIT l'enlève, RSET annule la marque"
     ),
+    "no mechanism is possible here": "aucun mécanisme n'est possible ici",
     "no passwords over an unencrypted connection from your address": (
         "pas de mot de passe sur une connexion non chiffrée depuis cette adresse"
     ),

@@ -70,6 +70,7 @@ CATALOGUE = {
     "message {number} marked deleted; QUIT removes it, RSET unmarks it": (
         "Nachricht {number} zum Löschen vorgemerkt; QUIT entfernt sie, RSET macht das rückgängig"
     ),
+    "no mechanism is possible here": "kein Verfahren ist hier möglich",
     "no passwords over an unencrypted connection from your address": (
         "keine Passwörter über eine unverschlüsselte Verbindung von dieser Adresse"
     ),

@@ -20,8 +20,10 @@ _ALGORITHMS = {Kind.SCRAM_SHA_1: "sha1", Kind.SCRAM_SHA_256: "sha256"}
 class _ClientFirst(NamedTuple):
     header: str
     """The GS2 header as sent, which the channel binding repeats."""
+    flag: str
+    """``n``, ``y`` or ``p``."""
     binding: str
-    """``"n"``, ``"y"`` or the type of channel binding."""
+    """The type of channel binding, with ``p``."""
     authorization: str
     bare: str
     user: str
@@ -52,7 +54,7 @@ def _scram(kind: Kind, initial: bytes | None, context: Context, *, plus: bool) -
     if initial is None:
         initial = response((yield b""))
     first = _client_first(text(initial, "SCRAM"))
-    data = _binding_data(first.binding, context, plus=plus)
+    data = _binding_data(first, context, plus=plus)
     user = name(first.user)
     record = yield FindRecord(user, kind)
     assert isinstance(record, ScramRecord)
@@ -95,7 +97,7 @@ def _client_first(message: str) -> _ClientFirst:
         raise malformed("SCRAM")
     authorization = header[3] or ""
     return _ClientFirst(
-        header[0], header[2] or header[1], _unescaped(authorization), bare, _unescaped(match[1]), match[2]
+        header[0], header[1][0], header[2] or "", _unescaped(authorization), bare, _unescaped(match[1]), match[2]
     )
 
 
@@ -110,19 +112,19 @@ def _unescaped(saslname: str) -> str:
     return _ESCAPE.sub(character, saslname)
 
 
-def _binding_data(flag: str, context: Context, *, plus: bool) -> bytes:
+def _binding_data(first: _ClientFirst, context: Context, *, plus: bool) -> bytes:
     """Return the channel binding data that the client must repeat (RFC 5802 section 6, P-209).
 
     Raises:
         CommandError: flag and mechanism do not fit together, or somebody stripped the -PLUS names from our list.
     """
-    if flag in context.bindings and plus:
-        return context.bindings[flag]
-    if flag not in ("n", "y"):
+    if first.flag == "p":
+        if plus and first.binding in context.bindings:
+            return context.bindings[first.binding]
         raise CommandError("this channel binding is not possible here")
     if plus:
         raise CommandError("a -PLUS mechanism needs a channel binding")
-    if flag == "y" and context.plus:
+    if first.flag == "y" and context.plus:
         raise CommandError("channel binding is possible here: somebody may have changed the list of mechanisms")
     return b""
 
