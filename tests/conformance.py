@@ -1,7 +1,8 @@
 """Makes docs/reference/conformance.md: every rule for the server, and the tests that prove it.
 
 Run ``python -m tests.conformance`` to write the page; a test fails when the page is not what would be written.
-A test proves a rule when its own docstring, or a comment inside it, names the rule.
+A test proves a rule when its own docstring, or a comment inside it or its decorators, names the rule; "P-070 to P-073"
+names those in between too.
 """
 
 import ast
@@ -17,20 +18,11 @@ SHOWN = 4
 """Tests that are named for a rule; of more only the number is told."""
 
 _RULE = re.compile(r"\bP-(\d{3})\b")
+_RANGE = re.compile(r"\bP-(\d{3}) to P-(\d{3})\b")
 
 WITHOUT_TEST = {
-    "P-019": "A rule for whoever invents keywords; ours are those of the RFCs.",
-    "P-046": "The same as P-005 and P-191, which are tested.",
-    "P-064": "Not enforced: with `apop = true` an account whose password is kept may use either; docs/decisions/0012.",
-    "P-065": "Advice: APOP is off unless `apop = true`, and SCRAM is announced wherever all accounts can do it.",
-    "P-108": "The same as P-130, which is tested.",
     "P-128": "Not built yet: ids of other servers cannot be taken over in this version.",
-    "P-182": "No user table of this version has disabled or forbidden accounts.",
-    "P-203": "A summary of P-186 to P-211, which are tested.",
-    "P-204": "Nothing to test: no mechanism here has a security layer, and DIGEST-MD5 is not there.",
     "P-243": "Not built: the policy is per listener, not per user.",
-    "P-259": "Delivery does not announce BINARYMIME, so nothing binary is in the store by our doing.",
-    "P-308": "Nothing to test: the server sends replies and nothing else (P-016 is tested).",
     "P-313": "A hint for readers of docs/tutorial.md.",
 }
 """Rules without a test, and why."""
@@ -64,17 +56,25 @@ def rules() -> list[Rule]:
 
 def proofs() -> Mapping[str, list[str]]:
     """Find the tests of each rule."""
+    known = {rule.number for rule in rules()}
     found: dict[str, list[str]] = {}
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         text = path.read_text(encoding="utf-8")
         lines = text.splitlines()
         for test in _tests(ast.parse(text)):
             cited = ast.get_docstring(test) or ""
-            assert test.end_lineno is not None
-            cited += "".join(line.partition("#")[2] for line in lines[test.lineno - 1 : test.end_lineno])
-            for number in dict.fromkeys(_RULE.findall(cited)):
-                found.setdefault(f"P-{number}", []).append(f"{path.relative_to(ROOT / 'tests')}::{test.name}")
+            first = min([test.lineno, *(decorator.lineno for decorator in test.decorator_list)])
+            cited += " ".join(line.partition("#")[2] for line in lines[first - 1 : test.end_lineno])
+            for number in dict.fromkeys(_numbers(cited)):
+                if number in known:
+                    found.setdefault(number, []).append(f"{path.relative_to(ROOT / 'tests')}::{test.name}")
     return found
+
+
+def _numbers(text: str) -> Iterator[str]:
+    yield from (f"P-{number}" for number in _RULE.findall(text))
+    for first, last in _RANGE.findall(text):
+        yield from (f"P-{number:03d}" for number in range(int(first), int(last) + 1))
 
 
 def _tests(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

@@ -1,8 +1,11 @@
 """Password hashes: those of ``doveadm pw`` verify here, and ours verify there."""
 
+import ast
+import re
 import shutil
 import subprocess
 import traceback
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +20,10 @@ RECORDED = {
     "PLAIN.HEX": "{PLAIN.HEX}776f6e646572206c616e642037",
     "PLAIN.B64": "{PLAIN.b64}d29uZGVyIGxhbmQgNw==",
     "CLEARTEXT": "{CLEARTEXT}wonder land 7",
+    "SCRAM-SHA-1": "{SCRAM-SHA-1}4096,8M40CTP+Ota4pfxm5NkWJw==,3A8saWUkLqdIVJrnHews4xHswE8=,"
+    "I9TdAs/JvtCMXOxccFP/Z0Qe1To=",
+    "SCRAM-SHA-256": "{SCRAM-SHA-256}4096,fIBudwyWBNzL/RUZKjWUsQ==,Or6F9tbqCpjXBP3cY6pFSejilWlcz4SXDecP/8McsO4=,"
+    "VkVMyRsrEc2BXSf0oHWeXQC0xaHrLq4XkMCSR5Mf+kk=",
     "CRYPT": "{CRYPT}$2y$05$RFwJUaOBndY70B5jSEBu...hKuACxJgXx0ARFuYORb4CGCDk7ag1y",
     "CRYPT of DES": "{CRYPT}It3zaPgCsy6cU",
     "no scheme": (
@@ -108,8 +115,9 @@ def test_fresh_hashes_of_doveadm_verify(scheme: str) -> None:
 
 
 @with_doveadm
-def test_doveadm_accepts_what_make_makes() -> None:
-    stored = schemes.make(PASSWORD)
+@pytest.mark.parametrize("scheme", schemes.NEW_SCHEMES)
+def test_doveadm_accepts_what_make_makes(scheme: str) -> None:
+    stored = schemes.make(PASSWORD, scheme)
     assert doveadm_pw("-t", stored, "-p", PASSWORD.decode()).returncode == 0
     assert doveadm_pw("-t", stored, "-p", WRONG.decode()).returncode != 0
 
@@ -211,3 +219,21 @@ def test_textual_forms_hide_the_hash(stored: str) -> None:
     for text in (repr(parsed), str(parsed), f"{parsed}", repr([parsed]), repr({"users": parsed})):
         assert parsed.data not in text
         assert parsed.scheme in text
+
+
+@pytest.mark.parametrize(
+    "module", ["authenticators/schemes.py", "authenticators/passwd_file.py", "protocol/sasl/scram.py"]
+)
+def test_secrets_are_compared_in_constant_time(module: str) -> None:
+    """P-289: where a proof is judged, nothing but lengths and kinds is compared by ``==``."""
+    tree = ast.parse((Path(schemes.__file__).parent.parent / module).read_text(encoding="utf-8"))
+    judges = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and re.match(r"_verify_|_proves", node.name)
+    ]
+    assert judges
+    for judge in judges:
+        compared = [node for node in ast.walk(judge) if isinstance(node, ast.Compare)]
+        assert [ast.unparse(node) for node in compared if not re.search(r"\blen\(| in | is ", ast.unparse(node))] == []
+        assert "compare_digest" in ast.unparse(judge) or "_NEW.verify" in ast.unparse(judge)

@@ -109,7 +109,7 @@ def test_a_reply_without_terminator_is_not_finished() -> None:
 
 @given(octets)
 def test_no_line_of_a_reply_is_a_lone_dot_but_the_last(stored: bytes) -> None:
-    """P-013: else the rest of the mail would speak as the server."""
+    """P-012, P-013: else the rest of the mail would speak as the server."""
     lines = encode([stored]).split(b"\r\n")
     assert lines[-2:] == [b".", b""]
     assert b"." not in lines[:-2]

@@ -209,7 +209,7 @@ def test_bad_commands_are_counted_after_login() -> None:
 
 
 def test_a_good_command_makes_up_for_bad_ones() -> None:
-    """P-025: only those in a row count; a wrong message number does not."""
+    """P-025, P-310: only those in a row count; a wrong message number does not."""
     world = World(MAIL, limits=SessionLimits(bad_after_login=3, pause=0)).login()
     world.send(b"FOO\r\nFOO\r\nNOOP\r\nFOO\r\nFOO\r\n" + b"RETR 9\r\n" * 20)
     assert not world.over()

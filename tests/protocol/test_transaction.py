@@ -32,7 +32,7 @@ SHAPES = [
 
 
 def test_stat_and_list_leave_out_what_is_marked() -> None:
-    """P-070 to P-073, P-078: and the numbers of the others stay."""
+    """P-070 to P-073, P-078, P-080: and the numbers of the others stay, in ascending order."""
     world = World(b"1\n", b"22\n", b"333\n").login()
     assert world.send(b"STAT\r\n") == b"+OK 3 12\r\n"
     world.send(b"DELE 1\r\n")
@@ -73,7 +73,7 @@ def test_noop_does_nothing() -> None:
 
 @pytest.mark.parametrize("stored", SHAPES)
 def test_list_tells_what_retr_sends(stored: bytes) -> None:
-    """P-081, P-084, P-085, P-087, P-088: for every shape of a message; and twice the same (P-092)."""
+    """P-081, P-084, P-085, P-087, P-088, P-092, P-096, P-098, P-099: for every shape of a message, and twice the same."""
     world = World(stored).login()
     reply = world.send(b"RETR 1\r\n")
     octets = int(world.send(b"LIST 1\r\n").split()[2])

@@ -1,6 +1,7 @@
 """Guessing is slowed down, and nobody is locked out: P-053."""
 
 import asyncio
+import base64
 import logging
 from asyncio import sleep as pass_time  # on a loop whose clock nobody waits for
 from collections.abc import Awaitable, Callable
@@ -9,9 +10,11 @@ import pytest
 
 from restante.auth import Password
 from restante.protocol.policy import Features, SessionLimits
+from restante.server.addresses import Address
 from restante.server.census import FadingCounts
 from restante.server.guessing import Guesses, Patience
-from restante.server.service import Limits
+from restante.server.listener import Listener
+from restante.server.service import Door, Limits
 from tests.server.office import Client, Office, TravelLoop, until
 from tests.server.test_limits import from_address
 
@@ -229,6 +232,20 @@ def test_a_failure_is_logged_when_it_happens(caplog: pytest.LogCaptureFixture) -
         (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
         assert line.startswith("login failed, address=127.0.0.1:")
         assert line.endswith(" attempt=1 user=hu... mechanism=USER tls=-")
+
+
+def test_a_name_cannot_write_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """P-296, P-015: not a line of its own, nor a command to the terminal of whoever reads it."""
+    with Office(TravelLoop, listener=Listener(Address("127.0.0.1", 0), Door(cleartext_login="always"))) as running:
+        with running.connect() as client:
+            client.line()
+            for name in ("\n\x1b]0;x\x07", "\x1b[31m", "\u202ex"):
+                login = base64.b64encode(f"\0{name}\0wrong".encode())
+                assert client.ask(b"AUTH PLAIN " + login) == b"-ERR [AUTH] wrong user name or password\r\n"
+        running.wait_until_empty()
+    failures = [record.getMessage() for record in caplog.records if "login failed" in record.getMessage()]
+    assert len(failures) == 3
+    assert all(line.isprintable() for line in failures)
 
 
 def test_secrets_are_compared_and_not_kept() -> None:

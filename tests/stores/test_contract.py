@@ -148,7 +148,7 @@ async def test_a_message_can_be_read_twice_and_side_by_side(store: MaildropStore
 
 
 async def test_unique_ids(store: MaildropStore) -> None:
-    """P-123 to P-126: well-formed, different even for copies, the same next time, never used again."""
+    """P-123 to P-126, P-129: well-formed, different even for copies, the same next time, never used again."""
     await deliver(store, *[b"copy\r\n"] * 20)
     maildrop = await store.open(BOB)
     ids = [message.unique_id for message in maildrop.listing]

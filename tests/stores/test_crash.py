@@ -50,7 +50,7 @@ def rebuild(path: Path, files: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(("work", "keep"), [("update", True), ("update-unlink", False)])
 def test_update_stopped_anywhere(tmp_path: Path, work: str, keep: bool) -> None:
-    """P-134, P-140: an unmarked message never moves; a marked one is whole where it was, or in deleted, or gone."""
+    """P-134, P-140, P-279: an unmarked message never moves; a marked one is whole, here or in deleted, or gone."""
     removed_counts = set()
     for crash in crashes(tmp_path / "bob", work):
         files = {name: octets for name, octets in crash.files.items() if name != "restante/lock"}
