@@ -10,7 +10,10 @@ import pytest
 
 from restante.protocol.framing import wire_octets
 from tests.cli.program import free_port
-from tests.interop.program import TIMEOUT, Running, needs, running
+from tests.interop.catalogue import needs_client
+from tests.interop.conftest import Tried
+from tests.interop.program import TIMEOUT, Running, running
+from tests.interop.typist import typed_at
 from tests.server.office import Client
 
 README = Path(__file__).parent.parent.parent / "README.md"
@@ -54,50 +57,36 @@ def check(replies: bytes) -> None:
     assert lines[-2] == "+OK 0 messages deleted, 36 left"
 
 
-def typed_at(command: list[str], line_end: bytes) -> bytes:
-    """Type the exercise into a program's standard input, a line at a time, each after the answer to the last."""
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    replies = b""
-    try:
-        for line, end in zip([b"", *EXERCISE], ANSWERS, strict=True):
-            if line:
-                process.stdin.write(line + line_end)
-            while not re.search(end, replies.replace(b"\r\n", b"\n")):
-                piece = process.stdout.read(4096)
-                assert piece, replies
-                replies += piece
-        return replies
-    finally:
-        process.kill()
-        process.wait()
-        process.stdin.close()
-        process.stdout.close()
+def exercise(line_end: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the lines to type and what their answers end with."""
+    lines = [b"", *(line + line_end for line in EXERCISE)]
+    return list(zip(lines, ANSWERS, strict=True))
 
 
-# What the replies so far end with when the answer to each line is complete.
+# What each answer ends with when it is complete.
 ANSWERS = [
     rb"commands\n\Z", rb"PASS\n\Z", rb"octets\)\n\Z", rb"25746\n\Z", rb"36 2563\n\.\n\Z", rb"\n\.\n\Z",
     rb"unmarks it\n\Z", rb"octets\)\n\Z", rb"follows\n(.*\n)*\.\n\Z", rb"left\n\Z",
 ]  # fmt: skip
 
 
-@needs("nc", "netcat-openbsd")
-@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
-def test_nc(demo: Running, line_end: bytes) -> None:
+@needs_client("nc")
+@pytest.mark.parametrize(("line_end", "name"), [(b"\n", "LF"), (b"\r\n", "CRLF")])
+def test_nc(demo: Running, tried: Tried, line_end: bytes, name: str) -> None:
     """P-306."""
-    check(typed_at(["nc", "127.0.0.1", str(demo.port)], line_end))
+    check(typed_at(["nc", "127.0.0.1", str(demo.port)], exercise(line_end)))
+    tried("nc", f"lines end in {name}", did="the exercise of the tutorial, typed")
 
 
-@needs("plink", "putty-tools")
+@needs_client("PuTTY plink")
 @pytest.mark.parametrize("mode", ["-raw", "-telnet"])
-def test_putty(demo: Running, mode: str) -> None:
+def test_putty(demo: Running, tried: Tried, mode: str) -> None:
     """P-311: plink is PuTTY without its window; in Telnet mode it begins with option negotiation."""
-    check(typed_at(["plink", mode, "-batch", "-P", str(demo.port), "127.0.0.1"], b"\n"))
+    check(typed_at(["plink", mode, "-batch", "-P", str(demo.port), "127.0.0.1"], exercise(b"\n")))
+    tried("PuTTY plink", mode, did="the exercise of the tutorial, typed")
 
 
-@needs("nc", "netcat-openbsd")
+@needs_client("nc")
 def test_all_at_once(demo: Running) -> None:
     """P-021: ``printf … | nc -N``, which ends its side at once."""
     done = subprocess.run(
