@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test check format lint types coverage bench docs conformance wheel requirements clean
+.PHONY: run test check format lint types coverage fuzz bench docs conformance wheel requirements clean
 
 run: $(VENV)/.run
 	$(BIN)/restante demo
@@ -24,6 +24,14 @@ types: $(VENV)/.dev
 coverage: $(VENV)/.dev
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage report --include='src/restante/protocol/*' --fail-under=100
+
+# Fuzzes for FUZZ_SECONDS, half of it for each target; what fails, and what is worth keeping, is in build/fuzz.
+FUZZ_SECONDS ?= 3600
+
+fuzz: $(VENV)/.fuzz
+	@for target in session sasl; do \
+		$(BIN)/python -m tests.fuzz $$target --seconds $$(( $(FUZZ_SECONDS) / 2 )) || exit 1; \
+	done
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format
@@ -68,6 +76,10 @@ $(VENV)/.run: requirements.txt pyproject.toml | $(VENV)/.python
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	touch $@
+
+$(VENV)/.fuzz: requirements-fuzz.txt $(VENV)/.dev
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-fuzz.txt
 	touch $@
 
 $(VENV)/.docs: requirements-docs.txt $(VENV)/.run

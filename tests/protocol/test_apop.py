@@ -85,7 +85,8 @@ def test_no_timestamp_no_apop() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        b"APOP", b"APOP mrose", b"APOP " + DIGEST, b"APOP mrose x " + DIGEST, b"APOP mrose " + DIGEST[1:],
+        b"APOP", b"APOP mrose", b"APOP " + DIGEST, b"APOP mrose x " + DIGEST, b"APOP mrose " + DIGEST + b" x",
+        b"APOP mrose " + DIGEST[1:],
         b"APOP mrose " + DIGEST + b"0", b"APOP mrose g" + DIGEST[1:], b"APOP mrose 0x" + DIGEST[2:],
         b"APOP mrose " + b"\xd9\xa1" * 16, b"APOP mrose " + DIGEST + b" ",
     ],

@@ -2,9 +2,11 @@
 
 import pytest
 
+from restante.protocol.authorization import Authorization
 from restante.protocol.events import Pause
 from restante.protocol.policy import SessionLimits
 from restante.protocol.pop3_server import State
+from restante.protocol.transaction import Transaction
 from tests.protocol.driver import World
 
 MAIL = b"Subject: x\n\nbody\n"
@@ -55,11 +57,17 @@ def test_wrong_arguments_are_refused(command: bytes) -> None:
     "command", [b"FOO", b"LAST", b"XTND XLST", b"STATS", b"RETR1", b"STLS", b"AUTH PLAIN", b"APOP a b"]
 )
 def test_unknown_commands_are_refused_and_change_nothing(command: bytes) -> None:
-    """P-004, P-130; P-063: no timestamp, so no APOP."""
+    """P-004, P-108, P-130; P-063: no timestamp, so no APOP."""
     world = World(MAIL)
     assert world.send(command + b"\r\n").startswith(b"-ERR ")
     assert world.login().send(command + b"\r\n").startswith(b"-ERR ")
     assert world.send(b"STAT\r\n") == b"+OK 1 20\r\n"
+
+
+def test_keywords() -> None:
+    """P-019: three or four characters, and what is longer is another word."""
+    assert {len(keyword) for keyword in {**Authorization.TABLE, **Transaction.TABLE}} <= {3, 4}
+    assert World(MAIL).login().send(b"STATUS\r\nLISTE 1\r\n").count(b"-ERR unknown command") == 2
 
 
 @pytest.mark.parametrize(

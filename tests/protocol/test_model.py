@@ -189,7 +189,12 @@ def play(
 @settings(max_examples=600, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(sessions, st.data())
 def test_any_session(session: list[bytes], data: st.DataObject) -> None:
-    """P-017, P-020, P-026, P-041, P-071 to P-127, P-131, P-133 to P-137, P-185, P-197, P-275, P-276."""
+    """See above.
+
+    P-017, P-020, P-021, P-026, P-034, P-035, P-038, P-070, P-071, P-073, P-076, P-077, P-078, P-079, P-080, P-084,
+    P-089, P-090, P-092, P-095, P-100, P-101, P-102, P-103, P-105, P-107, P-110, P-111, P-112, P-115, P-119, P-121,
+    P-122, P-127, P-131, P-133, P-134, P-137, P-141, P-185, P-187, P-197, P-275, P-276.
+    """
     conditions: dict[type[Event], Condition] = {}
     if data.draw(st.booleans()):
         conditions[Retrieve] = TemporaryFailure("x")

@@ -203,8 +203,7 @@ def test_an_auth_line_over_the_limit() -> None:
     """P-192."""
     world = world_of(limits=LENIENT)
     reply = world.send(b"AUTH PLAIN " + b"A" * 65_536 + b"\r\nUSER bob\r\n")
-    assert reply.startswith(b"-ERR a line is at most ")
-    assert reply.endswith(b"octets here\r\n+OK send PASS\r\n")
+    assert reply == b"-ERR a line is at most 65536 octets here\r\n+OK send PASS\r\n"
 
 
 def test_only_auth_may_be_long() -> None:

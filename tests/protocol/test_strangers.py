@@ -106,6 +106,7 @@ def test_words_of_http_after_login() -> None:
     "line",
     [
         b"GETX", b"POSTAL", b"HEADS UP", b"PROXYX", b"PROXY", b"PUTTY", b"\x16", b"\x16\x02", b"\x80", b"\xff\xf1",
+        b"ab\x01\x03",
         b"PRINT", b"TRACER",
     ],
 )  # fmt: skip

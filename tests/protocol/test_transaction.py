@@ -73,7 +73,7 @@ def test_noop_does_nothing() -> None:
 
 @pytest.mark.parametrize("stored", SHAPES)
 def test_list_tells_what_retr_sends(stored: bytes) -> None:
-    """P-081, P-084, P-085, P-087, P-088, P-092, P-096, P-098, P-099: for every shape of a message, and twice the same."""
+    """P-081, P-084, P-085, P-087, P-088, P-092, P-096, P-098, P-099: any shape of a message, twice the same."""
     world = World(stored).login()
     reply = world.send(b"RETR 1\r\n")
     octets = int(world.send(b"LIST 1\r\n").split()[2])

@@ -193,5 +193,6 @@ def test_8_bits_are_for_names_and_passwords_only(line: str) -> None:
 
 def test_controls_are_for_nobody() -> None:
     """P-018: not in UTF-8 either."""
+    assert World().send(b"CAPA \x7f\r\n").startswith(b"-ERR a command is printable ASCII")
     for octets in ("\u00e4\0", "\u00e4\x1b[2J", "\u00e4\x7f", "\u00e4\r\u00e4"):
         assert World().send(b"USER " + octets.encode() + b"\r\n").startswith(b"-ERR a command is printable ASCII")

@@ -4,7 +4,7 @@ import re
 from typing import ClassVar
 
 from restante.auth import Apop, Credentials, Password, Proven, ScramRecord
-from restante.errors import AuthenticationFailed, CommandError, Condition
+from restante.errors import CommandError, Condition
 from restante.protocol import sasl
 from restante.protocol.commands import Command
 from restante.protocol.events import Event, FindRecord, Login, StartTLS
@@ -164,11 +164,7 @@ class Authorization(Stage):
         return error
 
     def record_found(self, record: ScramRecord) -> Event | None:
-        """Take the answer to `FindRecord`.
-
-        Raises:
-            Condition: the exchange is over.
-        """
+        """Take the answer to `FindRecord`; a challenge follows, always."""
         return self._advance(record)
 
     def refused(self, condition: Condition) -> Event | None:
@@ -194,9 +190,6 @@ class Authorization(Stage):
         assert self._exchange is not None
         try:
             return self._ask(self._exchange.send(answer))
-        except StopIteration:  # only an exchange that has failed can be asked again
-            self.cancel()
-            raise AuthenticationFailed from None
         except Condition:
             self.cancel()
             raise

@@ -26,13 +26,15 @@ class LineBuffer:
         auth_limit: the same for a line that begins with ``AUTH`` (P-192).
     """
 
-    __slots__ = ("_auth_limit", "_buffer", "_overlong", "_searched", "dropped", "limit")
+    __slots__ = ("_auth_limit", "_buffer", "_overlong", "_searched", "dropped", "exceeded", "limit")
 
     def __init__(self, limit: int, auth_limit: int = 0) -> None:
         self.limit = limit
         self._auth_limit = auth_limit
         self.dropped = 0
         """Octets thrown away so far because their lines were too long (P-011)."""
+        self.exceeded = limit
+        """The limit that the latest of them was over."""
         self._buffer = bytearray()
         self._searched = 0
         self._overlong = False
@@ -76,6 +78,7 @@ class LineBuffer:
         del self._buffer[: end + 1]
         self._searched = 0
         if self._overlong or len(line) > longest:
+            self.exceeded = self.exceeded if self._overlong else longest
             self._overlong = False
             self.dropped += end + 1
             raise LineTooLong
@@ -85,7 +88,8 @@ class LineBuffer:
         """Remember what was searched, and drop what can only belong to a line that is too long."""
         octets = len(self._buffer)
         if self._overlong or octets > self._longest(octets) + 1:  # + 1: the CR of a line that just fits
-            self.dropped += len(self._buffer)
+            self.exceeded = self.exceeded if self._overlong else self._longest(octets)
+            self.dropped += octets
             self._buffer.clear()
             self._overlong = True
         self._searched = len(self._buffer)

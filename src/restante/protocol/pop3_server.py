@@ -166,10 +166,7 @@ class Session:
     def record_found(self, record: ScramRecord) -> None:
         """Answer to `FindRecord`."""
         self._answer(FindRecord)
-        try:
-            self._next = self._authorization.record_found(record)
-        except Condition as condition:
-            self._next = self._negative(condition)
+        self._next = self._authorization.record_found(record)
 
     def tls_started(self, terms: Terms) -> None:
         """Answer to `StartTLS`: the handshake is done; no second greeting (P-231).
@@ -382,7 +379,7 @@ class Session:
         return None if self._too_much_dropped() else event
 
     def _too_long(self) -> CommandError:
-        return CommandError("a line is at most {limit} octets here", limit=self._lines.limit)
+        return CommandError("a line is at most {limit} octets here", limit=self._lines.exceeded)
 
     def _out_of_lines(self) -> None:
         """No complete line is left."""

@@ -1,5 +1,6 @@
 """What both states of a session have in common: a command table, CAPA and LANG."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ from restante.protocol.policy import Features, Terms
 from restante.protocol.replies import Replies
 
 
-class Stage:
+class Stage(ABC):
     """A state of the session in which commands are taken.
 
     Args:
@@ -31,9 +32,10 @@ class Stage:
         """The commands that work now, for HELP (P-305)."""
         return " ".join(verb.decode() for verb in self.TABLE if self.offers(verb))
 
+    @abstractmethod
     def offers(self, verb: bytes) -> bool:
         """Say whether a command of the table works on this connection."""
-        return True
+        ...
 
     def arguments_wrong(self, command: Command) -> CommandError:
         """Make the error for a command with the wrong arguments."""

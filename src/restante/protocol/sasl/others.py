@@ -57,8 +57,8 @@ def cram_md5(initial: bytes | None, context: Context) -> Exchange:
         raise CommandError("{mechanism} takes no initial response", mechanism="CRAM-MD5")
     challenge = f"<{context.token()}@{context.hostname}>".encode()
     answer = text(response((yield challenge)), "CRAM-MD5")
-    user, space, digest = answer.rpartition(" ")
-    if not space or not user or not _DIGEST.fullmatch(digest):
+    user, _, digest = answer.rpartition(" ")
+    if not user or not _DIGEST.fullmatch(digest):
         raise malformed("CRAM-MD5")
     yield CramMd5(name(user), challenge, digest)
 
@@ -85,13 +85,13 @@ def oauthbearer(initial: bytes | None, context: Context) -> Exchange:
     message = text(initial if initial is not None else response((yield b"")), "OAUTHBEARER")
     if message == "\x01":  # what a client sends to end an exchange that has failed: a plain failure
         yield Proven("", None)
-        return
-    header = _GS2.match(message)
-    if header is None or message[header.end() : header.end() + 1] != "\x01" or not message.endswith("\x01\x01"):
-        raise malformed("OAUTHBEARER")
-    user = (header[1] or "").replace("=2C", ",").replace("=3D", "=")
-    refusal = {"status": "invalid_token"} | {key: value for key, value in context.oauth_challenge.items() if value}
-    yield from _bearer(user, _pairs(message[header.end() :]), context, refusal)
+    else:
+        header = _GS2.match(message)
+        if header is None or message[header.end() : header.end() + 1] != "\x01" or not message.endswith("\x01\x01"):
+            raise malformed("OAUTHBEARER")
+        user = (header[1] or "").replace("=2C", ",").replace("=3D", "=")
+        refusal = {"status": "invalid_token"} | {key: value for key, value in context.oauth_challenge.items() if value}
+        yield from _bearer(user, _pairs(message[header.end() :]), context, refusal)
 
 
 def xoauth2(initial: bytes | None, context: Context) -> Exchange:

@@ -73,13 +73,12 @@ def _scram(kind: Kind, initial: bytes | None, context: Context, *, plus: bool) -
         and hmac.compare_digest(_unb64(binding), first.header.encode() + data)
         and hmac.compare_digest(repeated.encode(), nonce.encode())
     )
-    if not (right and record.principal is not None and same(first.authorization, user)):
-        yield Proven(user, None)
-        return
-    signature = hmac.digest(record.server_key, message, _ALGORITHMS[kind])
-    if (yield f"v={_b64(signature)}".encode()):  # P-199: the client answers with an empty line
-        raise malformed("SCRAM")
-    yield Proven(user, record.principal)
+    principal = record.principal if right and same(first.authorization, user) else None
+    if principal is not None:
+        signature = hmac.digest(record.server_key, message, _ALGORITHMS[kind])
+        if (yield f"v={_b64(signature)}".encode()):  # P-199: the client answers with an empty line
+            raise malformed("SCRAM")
+    yield Proven(user, principal)
 
 
 def _client_first(message: str) -> _ClientFirst:
