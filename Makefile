@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test check format lint types coverage fuzz bench docs conformance wheel requirements clean
+.PHONY: run test check format lint types coverage fuzz bench docs conformance clients-page wheel requirements clean
 
 run: $(VENV)/.run
 	$(BIN)/restante demo
@@ -48,6 +48,10 @@ docs: $(VENV)/.docs
 conformance: $(VENV)/.dev
 	$(BIN)/python -m tests.conformance
 
+# Tries the clients that .ci/run installs, and writes down what they did.
+clients-page: $(VENV)/.dev
+	CLIENTS=all $(BIN)/python -m pytest tests/interop --clients-page docs/reference/clients.md
+
 wheel: $(VENV)/.dev
 	$(BIN)/python -m hatchling build -t wheel
 
@@ -56,6 +60,8 @@ requirements:
 	pip-compile $(PIN) -o requirements.txt pyproject.toml
 	pip-compile $(PIN) --extra dev -o requirements-dev.txt pyproject.toml
 	pip-compile $(PIN) --extra docs -o requirements-docs.txt pyproject.toml
+	printf 'getmail6\nsslyze\nTwisted[tls]\n' | \
+		pip-compile $(filter-out --build-deps-for editable,$(PIN)) - -o requirements-clients.txt
 PIN = -q -U --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	--strip-extras --allow-unsafe --build-deps-for editable
 

@@ -1,4 +1,4 @@
-"""Real clients at the real program."""
+"""Clients that come at the same time, that are killed, that are slow."""
 
 import poplib
 import signal
@@ -9,27 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.program import TIMEOUT, Running, maildir, needs, post_office, running
+from tests.interop.program import TIMEOUT, Running, maildir, post_office, running
 from tests.server.office import Client
-
-MESSAGES = [
-    b"Subject: one\n\n.dot\n..\n.\nend\n",
-    b"Subject: two\r\n\r\nno end",
-    b".first octet\n\nbody\n",
-    b"Subject: eight bit\n\n\xe4\xf6\xfc \xff\n",
-]
-WIRE = [
-    b"Subject: one\r\n\r\n.dot\r\n..\r\n.\r\nend\r\n",
-    b"Subject: two\r\n\r\nno end\r\n",
-    b".first octet\r\n\r\nbody\r\n",
-    b"Subject: eight bit\r\n\r\n\xe4\xf6\xfc \xff\r\n",
-]
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Running]:
     configuration = post_office(tmp_path)
-    maildir(tmp_path, "bob", *MESSAGES)
+    maildir(tmp_path, "bob", *[b"Subject: %d\n\nbody\n" % number for number in range(1, 5)])
     with running("serve", "-c", str(configuration)) as server:
         yield server
 
@@ -43,31 +30,6 @@ def log_in(port: int, password: str = "secret") -> poplib.POP3:
         client.close()
         raise
     return client
-
-
-def test_poplib(server: Running) -> None:
-    client = log_in(server.port)
-    sizes = [len(octets) for octets in WIRE]
-    assert client.stat() == (4, sum(sizes))
-    assert client.list()[1] == [b"%d %d" % pair for pair in enumerate(sizes, 1)]
-    for number, octets in enumerate(WIRE, 1):
-        _, lines, size = client.retr(number)
-        assert b"".join(line + b"\r\n" for line in lines) == octets
-        assert size == len(octets)
-    assert client.top(1, 1)[1] == [b"Subject: one", b"", b".dot"]
-    assert {"USER", "TOP", "UIDL", "PIPELINING"} <= set(client.capa())
-    ids = client.uidl()[1]
-    assert len(set(ids)) == 4
-    client.dele(2)
-    with pytest.raises(poplib.error_proto, match="marked deleted"):
-        client.retr(2)
-    client.rset()
-    client.noop()
-    client.dele(1)
-    client.quit()
-    again = log_in(server.port)
-    assert [line.split()[1] for line in again.uidl()[1]] == [line.split()[1] for line in ids[1:]]
-    again.quit()
 
 
 def test_a_second_session_is_refused_and_let_in_when_the_first_ends(server: Running) -> None:
@@ -115,31 +77,6 @@ def test_a_client_that_is_killed_leaves_no_lock(server: Running) -> None:
     client.quit()
     process.stdin.close()
     process.stdout.close()
-
-
-def curl(server: Running, path: str, *options: str, user: str = "bob:secret") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        ["curl", "-s", "--max-time", "30", "-u", user, *options, f"pop3://127.0.0.1:{server.port}/{path}"],
-        capture_output=True,
-        check=False,
-        timeout=TIMEOUT,
-    )
-
-
-@needs("curl", "curl")
-def test_curl(server: Running) -> None:
-    """Field notes 4.4: octets equal, and its exit statuses."""
-    for number, octets in enumerate(WIRE, 1):
-        done = curl(server, str(number))
-        assert (done.returncode, done.stdout) == (0, octets)
-    listing = curl(server, "")
-    assert listing.stdout == b"".join(b"%d %d\r\n" % (number, len(octets)) for number, octets in enumerate(WIRE, 1))
-    assert curl(server, "", "-X", "UIDL").stdout.count(b"\r\n") == 4
-    assert curl(server, "", "-X", "TOP 1 0").stdout == b"Subject: one\r\n\r\n"
-    assert curl(server, "2", "-l", "-I", "-X", "DELE").returncode == 0
-    assert curl(server, "").stdout.count(b"\r\n") == 3
-    assert curl(server, "9").returncode == 8  # weird server reply: no such message
-    assert curl(server, "", user="bob:wrong").returncode == 67  # login denied
 
 
 def test_one_gibibyte_to_a_slow_reader(tmp_path: Path) -> None:

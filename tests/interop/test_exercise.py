@@ -83,7 +83,7 @@ def test_nc(demo: Running, tried: Tried, line_end: bytes, name: str) -> None:
 def test_putty(demo: Running, tried: Tried, mode: str) -> None:
     """P-311: plink is PuTTY without its window; in Telnet mode it begins with option negotiation."""
     check(typed_at(["plink", mode, "-batch", "-P", str(demo.port), "127.0.0.1"], exercise(b"\n")))
-    tried("PuTTY plink", mode, did="the exercise of the tutorial, typed")
+    tried("PuTTY plink", f"`{mode}`", did="the exercise of the tutorial, typed")
 
 
 @needs_client("nc")

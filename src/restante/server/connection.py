@@ -256,12 +256,11 @@ class Connection:
                 return
             session.message_follows()  # P-095: only now is it certain that the message can be read
             while piece and session.message_data(piece):
-                self._flush()
-                await self._until_writable()
-                await asyncio.sleep(0)  # a peer that keeps up with us must not keep us from the others
-                if self._over():
-                    return
                 piece = await self._read(reader)
+                if piece:  # the end goes out with the last piece (P-022)
+                    self._flush()
+                    await self._until_writable()
+                    await asyncio.sleep(0)  # a peer that keeps up with us must not keep us from the others
                 if self._over():
                     return
             if not session.message_complete() and isinstance(self._maildrop, Correctable):
