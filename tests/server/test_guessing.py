@@ -223,6 +223,20 @@ def test_a_right_login_waits_for_no_wrong_one() -> None:
             client.close()
 
 
+def test_an_account_is_one_however_it_is_written() -> None:
+    """P-053, P-052: the domain in other letters is no other account to guess at."""
+    names = [b"bob@example.org", b"bob@EXAMPLE.org", b"bob@Example.ORG"]
+    with office() as running:
+        clients = [from_address(running, "127.0.0.2") for _ in names]
+        for client, name in zip(clients, names, strict=True):
+            client.line()
+            client.send(b"USER " + name + b"\r\nPASS wrong\r\n")
+        pair = hash(("127.0.0.2", "bob@example.org"))
+        running.call(until(lambda: running.server.guesses._taken.get(pair) == 3))
+        for client in clients:
+            client.close()
+
+
 def test_a_failure_is_logged_when_it_happens(caplog: pytest.LogCaptureFixture) -> None:
     """P-053, field notes 2 (23): not when the guesser hangs up; the name is cut short, for it may be a password."""
     with office() as running, running.connect() as client:

@@ -2,7 +2,7 @@
 
 import logging
 
-from restante.auth import Anonymous, Credentials, Principal, Proven, ScramRecord
+from restante.auth import Anonymous, Credentials, Principal, Proven, ScramRecord, canonical_user
 from restante.errors import AuthenticationFailed, one_line
 from restante.protocol.events import FindRecord, Login
 from restante.server.addresses import Peer
@@ -39,7 +39,7 @@ class Gate:
         assert source is not None, "SCRAM is announced only where there are records"
         self.leave()
         # A new object is like no other: no earlier exchange lets this one in without waiting.
-        self._attempt = await self._guesses.turn(self._peer.host, event.user, hash(object()))
+        self._attempt = await self._turn(event.user, hash(object()))
         return await source.scram_record(event.user, event.kind)
 
     async def identify(self, event: Login, earlier: int, tls: str) -> Principal:
@@ -57,7 +57,7 @@ class Gate:
         credentials = event.credentials
         attempt, self._attempt = self._attempt, None
         if attempt is None:
-            attempt = await self._guesses.turn(self._peer.host, credentials.user, hash(credentials))
+            attempt = await self._turn(credentials.user, hash(credentials))
         try:
             principal = await self._principal(credentials)
         except AuthenticationFailed:
@@ -75,6 +75,10 @@ class Gate:
         if self._attempt is not None:
             self._attempt.undecided()
             self._attempt = None
+
+    async def _turn(self, user: str, secret: int) -> Attempt:
+        # However it is written, it is one account.
+        return await self._guesses.turn(self._peer.host, canonical_user(user), secret)
 
     async def _principal(self, credentials: Credentials | Proven) -> Principal:
         if not isinstance(credentials, Proven):
