@@ -44,10 +44,10 @@ def split(line: bytes) -> tuple[bytes, list[bytes]]:
         _check_utf8(stripped)
     if line[:5].upper() == b"PASS ":  # P-036: every octet after the space is the password
         return b"PASS", [line[5:]]
-    keyword, *arguments = stripped.split(b" ")
-    if not keyword:
+    if not stripped or stripped.startswith(b" "):
         raise CommandError("this line is empty or begins with a space; HELP lists the commands")
-    return keyword.upper(), [argument for argument in arguments if argument]
+    keyword, *arguments = stripped.split()
+    return keyword.upper(), arguments
 
 
 def _check_utf8(line: bytes) -> None:

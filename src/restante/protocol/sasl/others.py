@@ -21,7 +21,7 @@ _GS2 = re.compile(r"[ny],(?:a=([^,]*))?,")
 def plain(initial: bytes | None, _: Context) -> Exchange:
     """PLAIN: [authzid] NUL authcid NUL password, in UTF-8 (RFC 4616, P-194)."""
     message = initial if initial is not None else response((yield b""))
-    fields = message.split(b"\0")
+    fields = message.split(b"\0", 3)  # one more than there may be
     if len(fields) != 3 or any(len(field) > FIELD for field in fields):
         raise malformed("PLAIN")
     authorization, user, password = (text(field, "PLAIN") for field in fields)
