@@ -179,6 +179,41 @@ def test_an_attempt_that_nobody_could_judge_is_no_failure() -> None:
     in_time(work)
 
 
+def test_a_free_place_is_for_whoever_can_use_it() -> None:
+    """Whoever is woken and finds another door closed lets the next one try; nobody waits for nothing."""
+
+    async def work(guesses: Guesses, loop: asyncio.AbstractEventLoop) -> None:
+        first = await guesses.turn("192.0.2.1", "bob", 1)
+        began = loop.time()
+        other = await guesses.turn("192.0.2.2", "eve", 2)
+        waiting = asyncio.create_task(guesses.turn("192.0.2.1", "bob", 3))
+        second = asyncio.create_task(guesses.turn("192.0.2.1", "bob", 4))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        other.failed()  # its account is full now, which nobody of these asks for
+        first.undecided()
+        (await waiting).undecided()
+        (await second).undecided()
+        assert loop.time() == began
+        assert guesses._waiting == {}
+
+    in_time(work, Patience(pair=1, account=1))
+
+
+def test_many_waiting_at_two_doors() -> None:
+    """However places become free, all have their turn, and nothing is left behind."""
+
+    async def work(guesses: Guesses, loop: asyncio.AbstractEventLoop) -> None:
+        hosts, users = [f"192.0.2.{number}" for number in range(4)], [f"user{number}" for number in range(4)]
+        pairs = [(host, user, number) for number in range(20) for host in hosts for user in users]
+        waits = await asyncio.gather(*[guess(guesses, *pair) for pair in pairs])
+        assert len(waits) == 320
+        assert (guesses._waiting, guesses._taken) == ({}, {})
+        assert loop.time() > 1000
+
+    in_time(work, Patience(pair=1, address=2, account=2, wait=100_000))
+
+
 def test_what_is_remembered_is_bounded() -> None:
     async def work(guesses: Guesses, _: asyncio.AbstractEventLoop) -> None:
         for number in range(20_100):

@@ -14,7 +14,7 @@ account, or at a great many, or a great many addresses guess at its account.
 
 import asyncio
 import math
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 
 from restante.server.census import FadingCounts, network
@@ -58,7 +58,7 @@ class Guesses:
         self.patience = patience or Patience()
         self._counts = counts
         self._taken: dict[Key, int] = {}
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: dict[Key, deque[asyncio.Future[None]]] = {}
         self._right = _Recent(REMEMBERED)
         self._wrong = _Recent(REMEMBERED)
 
@@ -73,24 +73,28 @@ class Guesses:
         attempt = Attempt(self, network(host), user, secret)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.patience.wait
-        while self._full(attempt) and loop.time() < deadline:
+        while (full := self._full(attempt)) is not None and loop.time() < deadline:
             waiter = loop.create_future()
-            self._waiting.append(waiter)
+            self._waiting.setdefault(full, deque()).append(waiter)
             timer = loop.call_at(deadline, _wake, waiter)
             await waiter
             timer.cancel()
+            if self._full(attempt) not in (None, full):  # the place that has become free is for somebody else
+                self._wake_next(full)
         self._take(attempt.pair)
         return attempt
 
-    def _full(self, attempt: "Attempt") -> bool:
+    def _full(self, attempt: "Attempt") -> Key | None:
+        """Say where there is no place."""
         if self._right.get(attempt.pair) == attempt.secret:
-            return False
-        patience, taken = self.patience, self._taken
-        return (
-            taken.get(attempt.pair, 0) >= patience.pair
-            or taken.get(attempt.address, 0) >= patience.address
-            or taken.get(attempt.account, 0) >= patience.account
+            return None
+        patience = self.patience
+        limits = (
+            (attempt.pair, patience.pair),
+            (attempt.address, patience.address),
+            (attempt.account, patience.account),
         )
+        return next((key for key, limit in limits if self._taken.get(key, 0) >= limit), None)
 
     def _take(self, *keys: Key) -> None:
         for key in keys:
@@ -103,9 +107,18 @@ class Guesses:
                 self._taken[key] = left
             else:
                 del self._taken[key]
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            _wake(waiter)
+            self._wake_next(key)
+
+    def _wake_next(self, key: Key) -> None:
+        """Let whoever has waited longest for a place of that key look again."""
+        queue = self._waiting.get(key)
+        while queue:
+            waiter = queue.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                break
+        if queue is not None and not queue:
+            del self._waiting[key]
 
     def _failed(self, attempt: "Attempt", earlier: int) -> float:
         """Count a failure; returns the seconds that its answer waits."""
