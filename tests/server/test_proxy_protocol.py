@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restante.server import client_hello
 from restante.server.proxy_protocol import Header, Incomplete, parse
 from restante.server.service import Door
 from tests.server.office import LoopFactory, Office, TravelLoop
@@ -81,13 +80,6 @@ def test_any_octets(start: bytes, rest: bytes) -> None:
     """Never anything but a header, or one of the two refusals."""
     with contextlib.suppress(Incomplete, ValueError):
         assert parse(start + rest).octets <= len(start + rest)
-
-
-@given(st.binary(max_size=400))
-def test_any_first_record(octets: bytes) -> None:
-    """What cannot be read of a client's hello is left to OpenSSL."""
-    assert isinstance(client_hello.offered_protocols(octets), list)
-    assert isinstance(client_hello.is_complete(octets), bool)
 
 
 def test_the_address_is_that_of_the_client(loop_factory: LoopFactory, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,7 +5,7 @@ import logging
 import os
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -54,12 +54,6 @@ class Identity(NamedTuple):
     """The client's, DER; ``b""`` for none."""
 
 
-class _SSLObject(ssl.SSLObject):
-    """Remembers the name that the client asked for."""
-
-    server_name = ""
-
-
 class _Context(ssl.SSLContext):
     """Knows the binding of its certificate."""
 
@@ -84,13 +78,17 @@ class Certificates:
         self._complained: object = None
         self._default, self._by_name = self._load()
 
-    def context(self) -> ssl.SSLContext:
-        """Return the context for a new connection."""
+    def context(self, host: str) -> ssl.SSLContext:
+        """Return the context for a new connection.
+
+        Args:
+            host: the name that the client asks for, in lower case; ``""`` for none.
+        """
         now = time.monotonic()
         if now >= self._looked + LOOK_EVERY:
             self._looked = now
             self._reload()
-        return self._default
+        return self._by_name.get(host) or self._by_name.get(f"*.{host.partition('.')[2]}") or self._default
 
     def _reload(self) -> None:
         """Load changed files; when they are faulty the old ones stay, and that is said once."""
@@ -114,41 +112,21 @@ class Certificates:
         return [(status.st_mtime_ns, status.st_ino) for status in map(os.stat, names)]
 
     def _load(self) -> tuple[ssl.SSLContext, dict[str, ssl.SSLContext]]:
-        contexts = [
-            (_context(pair, self.files, self._choose), host_names(pair.certificate)) for pair in self.files.pairs
-        ]
+        contexts = [(_context(pair, self.files), host_names(pair.certificate)) for pair in self.files.pairs]
         by_name: dict[str, ssl.SSLContext] = {}
         for context, names in contexts:
             for name in names:
                 by_name.setdefault(name, context)
         return contexts[0][0], by_name
 
-    def _choose(self, connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
-        """Use the certificate for the host that the client asks for (SNI, RFC 6066 section 3)."""
-        if name is None:
-            return
-        name = name.lower()
-        if isinstance(connection, _SSLObject):
-            connection.server_name = name
-        wildcard = f"*.{name.partition('.')[2]}"
-        context = self._by_name.get(name) or self._by_name.get(wildcard)
-        if context is not None:
-            connection.context = context
 
-
-def _context(
-    pair: KeyPair,
-    files: TlsFiles,
-    choose: Callable[[ssl.SSLObject, str | None, ssl.SSLContext], None],
-) -> ssl.SSLContext:
+def _context(pair: KeyPair, files: TlsFiles) -> ssl.SSLContext:
     """Make a context (P-235): TLS 1.2 and 1.3, no compression, no renegotiation."""
     context = _Context(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_alpn_protocols(["pop3"])  # P-242
-    context.sslobject_class = _SSLObject
-    context.sni_callback = choose
     for name in (pair.certificate, pair.key):
         with open(name, "rb"):  # noqa: PTH123  (OpenSSL does not say which of the two it cannot read)
             pass
@@ -180,9 +158,11 @@ class TlsFilter:
 
     Args:
         context: of the server.
+        host: the name that the client asked for (SNI), ``""`` for none.
     """
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, host: str = "") -> None:
+        self._host = host
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
@@ -247,7 +227,7 @@ class TlsFilter:
         cipher, context = self._object.cipher(), self._object.context
         return Identity(
             f"{self._object.version()} {cipher[0] if cipher else '?'}",
-            self._object.server_name if isinstance(self._object, _SSLObject) else "",
+            self._host,
             context.end_point if isinstance(context, _Context) else b"",
             self._object.getpeercert(binary_form=True) or b"",
         )

@@ -252,20 +252,20 @@ class Wire(asyncio.BufferedProtocol):
     # -- the handshake ------------------------------------------------------------------------------
 
     def _take_hello(self, octets: bytes) -> None:
-        """Look at the first record before OpenSSL does: it may be no TLS, or for another protocol."""
+        """Look at the hello before OpenSSL does: it may be no TLS, or for another protocol, or for one host of several."""
         self._early += octets
         if problem := strangers.on_tls_port(self._early):
             self._turn_away(problem)
             return
-        if not client_hello.is_complete(self._early):
+        wishes = client_hello.wishes(self._early)
+        if wishes is None:
             return
-        offered = client_hello.offered_protocols(self._early)
-        if offered and b"pop3" not in offered:  # P-242
+        if wishes.protocols and b"pop3" not in wishes.protocols:  # P-242
             self.transport.write(client_hello.NO_APPLICATION_PROTOCOL)
             self._turn_away("a TLS client that speaks another protocol than pop3 (ALPN)")
             return
         assert self._service.certificates is not None
-        self._handshaking = TlsFilter(self._service.certificates.context())
+        self._handshaking = TlsFilter(self._service.certificates.context(wishes.host), wishes.host)
         self._take = self._take_handshake
         records, self._early = self._early, b""
         self._take(records)
