@@ -252,7 +252,7 @@ class Wire(asyncio.BufferedProtocol):
     # -- the handshake ------------------------------------------------------------------------------
 
     def _take_hello(self, octets: bytes) -> None:
-        """Look at the hello before OpenSSL does: it may be no TLS, or for another protocol, or for one host of several."""
+        """Look at the hello before OpenSSL does: it may be no TLS, or for another protocol."""
         self._early += octets
         if problem := strangers.on_tls_port(self._early):
             self._turn_away(problem)
