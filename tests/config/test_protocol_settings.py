@@ -7,6 +7,7 @@ import pytest
 
 from restante.authenticators.anonymous import AnonymousAccess
 from restante.authenticators.tokens import Tokens
+from restante.cli.serve import Reload
 from restante.config import Configuration
 from restante.protocol.scan_listing import Headers
 from restante.server.guessing import Patience
@@ -54,6 +55,7 @@ def test_all_of_tls(path: Path) -> None:
             "{folder}/ca.pem, {folder}/server.key: not a PEM chain and its key",
         ),
         (TLS + 'client_ca = "server.key" # HERE\n', "{folder}/server.key: no PEM certificates"),
+        (TLS + 'client_certificate = "required" # HERE\n', 'client_certificate: "required" needs client_ca'),
         (
             TLS + 'client_certificate = "maybe" # HERE\n',
             'client_certificate: "maybe" is not known; right are "optional"',
@@ -150,3 +152,16 @@ def test_reading_again_loads_certificates_anew(path: Path) -> None:
     assert second.store is first.store
     assert second.authenticators is first.authenticators
     assert second.service().features.expire is None
+
+
+def test_a_reload_that_would_take_tls_away(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """P-240: the listeners that are open need their certificates; refused, and said."""
+    first = read(path, TLS)
+    reload = Reload(first, path)
+    path.write_text(SMALL, encoding="ascii")
+    assert reload() is None
+    assert "not reloaded, the old configuration stays: the listeners that are open need [tls]" in caplog.text
+    path.write_text(TLS, encoding="ascii")
+    service = reload()
+    assert service is not None
+    assert service.certificates is not None

@@ -8,7 +8,16 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from restante.auth import Password
+from restante.auth import (
+    Anonymous,
+    Credentials,
+    Kind,
+    Kinds,
+    Password,
+    Principal,
+    ScramRecord,
+)
+from restante.errors import AuthenticationFailed
 from restante.protocol.policy import Features, SessionLimits
 from restante.server.addresses import Address
 from restante.server.census import FadingCounts
@@ -214,6 +223,37 @@ def test_many_waiting_at_two_doors() -> None:
     in_time(work, Patience(pair=1, address=2, account=2, wait=100_000))
 
 
+def test_one_address_fills_only_its_own_places_at_an_account() -> None:
+    """P-053: the owner, at a new address, waits for nobody, however many connections one guesser has."""
+
+    async def work(guesses: Guesses, loop: asyncio.AbstractEventLoop) -> None:
+        attack = [asyncio.create_task(guess(guesses, "192.0.2.1", "bob", number)) for number in range(100)]
+        await pass_time(25)  # all of them have waited long enough to be let in
+        began = loop.time()
+        (await guesses.turn("198.51.100.7", "bob", 42)).succeeded()
+        assert loop.time() == began
+        for task in attack:
+            task.cancel()
+        await asyncio.gather(*attack, return_exceptions=True)
+
+    in_time(work)
+
+
+def test_nobody_sleeps_before_an_open_door() -> None:
+    """When failures of an address are over, all who waited for its places are let in at once."""
+
+    async def work(guesses: Guesses, loop: asyncio.AbstractEventLoop) -> None:
+        for number in range(10):
+            (await guesses.turn("192.0.2.1", f"user{number}", number)).failed()
+        waiting = [asyncio.create_task(guesses.turn("192.0.2.1", f"right{number}", number)) for number in range(25)]
+        for attempt in await asyncio.gather(*waiting):
+            attempt.succeeded()
+        assert loop.time() < 1000 + PATIENT.wait
+        assert guesses._waiting == {}
+
+    in_time(work)
+
+
 def test_what_is_remembered_is_bounded() -> None:
     async def work(guesses: Guesses, _: asyncio.AbstractEventLoop) -> None:
         for number in range(20_100):
@@ -221,6 +261,23 @@ def test_what_is_remembered_is_bounded() -> None:
         assert guesses._right.get(hash(("192.0.2.1", "user0"))) is None
         assert guesses._right.get(hash(("192.0.2.1", "user20099"))) == 20_099
         assert guesses._taken == {}
+
+    in_time(work)
+
+
+def test_one_address_has_few_passwords_looked_at_at_a_time() -> None:
+    """P-290: hashing for one address leaves room for the others."""
+
+    async def work(guesses: Guesses, _: asyncio.AbstractEventLoop) -> None:
+        assert guesses.look("192.0.2.1") is guesses.look("192.0.2.1")
+        assert guesses.look("192.0.2.1") is not guesses.look("192.0.2.2")
+        held = guesses.look("192.0.2.1")
+        for number in range(PATIENT.looking):
+            assert not held.locked(), number
+            await held.acquire()
+        assert held.locked()
+        del held
+        assert not guesses.look("192.0.2.1").locked()  # nobody holds it any more, and it is forgotten
 
     in_time(work)
 
@@ -301,3 +358,49 @@ def test_secrets_are_compared_and_not_kept() -> None:
     """P-287: what is remembered of a password is a keyed hash."""
     assert isinstance(hash(Password("bob", b"secret")), int)
     assert hash(Password("bob", b"secret")) != hash(Password("bob", b"Secret"))
+
+
+class Both:
+    """An authenticator that knows bob by his password, everybody by SCRAM as nobody, and lets anybody be a guest."""
+
+    async def authenticate(self, credentials: Credentials) -> Principal:
+        if isinstance(credentials, Anonymous):
+            return Principal("guest", read_only=True)
+        if credentials != Password("bob", b"secret"):
+            raise AuthenticationFailed
+        return Principal("bob")
+
+    def kinds(self) -> Kinds:
+        kinds = frozenset({Kind.PASSWORD, Kind.SCRAM_SHA_256, Kind.ANONYMOUS})
+        return Kinds(kinds, kinds)
+
+    async def scram_record(self, user: str, kind: Kind) -> ScramRecord:
+        return ScramRecord(b"salt", 4096, bytes(32), bytes(32), None)
+
+
+def test_an_exchange_that_is_given_up_pays_for_nobody() -> None:
+    """P-053: a guess at bob is a guess at bob, whatever was begun and cancelled before it."""
+    limits = Limits(patience=Patience(delay=100, longest=10_000))
+    with Office(TravelLoop, limits=limits, authenticator=Both()) as running, running.connect() as client:
+        client.line()
+        client.send(b"AUTH SCRAM-SHA-256 " + base64.b64encode(b"n,,n=other,r=abc") + b"\r\n")
+        assert client.line().startswith(b"+ ")
+        client.send(b"*\r\nUSER bob\r\nPASS wrong\r\n")
+        taken = running.server.guesses._taken
+        running.call(until(lambda: taken.get(hash(("127.0.0.1", "bob"))) == 1))
+        assert hash(("127.0.0.1", "other")) not in taken
+
+
+def test_a_guest_makes_up_for_nothing() -> None:
+    """P-053, P-200: the trace text is no account; a guess at bob counts on after it."""
+    with Office(TravelLoop, authenticator=Both()) as running:
+        for login in (b"USER bob\r\nPASS wrong\r\n", b"AUTH ANONYMOUS " + base64.b64encode(b"bob") + b"\r\n"):
+            with running.connect() as client:
+                client.send(login + b"QUIT\r\n")
+                client.rest()
+            running.wait_until_empty()
+
+        async def failures() -> float:
+            return running.server.guesses._counts.get(hash(("127.0.0.1", "bob")), asyncio.get_running_loop().time())
+
+        assert running.call(failures()) > 0.9

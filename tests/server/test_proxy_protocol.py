@@ -39,7 +39,7 @@ HEADERS = {
     b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n": Header("", 0, tls=False, octets=35),
     version_2(0x21, 0x11, ADDRESSES_4): Header("192.0.2.7", 4711, tls=False, octets=28),
     version_2(0x21, 0x21, ADDRESSES_6): Header("2001:db8::7", 4711, tls=False, octets=52),
-    version_2(0x20, 0x00, b""): Header("", 0, tls=False, octets=16),
+    version_2(0x20, 0x00, b""): Header("", 0, tls=False, octets=16, local=True),
     version_2(0x21, 0x31, b"x" * 216): Header("", 0, tls=False, octets=232),  # a UNIX socket
     version_2(0x21, 0x11, ADDRESSES_4 + OTHER + SSL): Header("192.0.2.7", 4711, tls=True, octets=41),
     version_2(0x21, 0x11, ADDRESSES_4 + SSL.replace(b"\x01", b"\x00")): Header("192.0.2.7", 4711, tls=False, octets=36),
@@ -97,6 +97,15 @@ def test_the_proxy_speaks_for_itself(loop_factory: LoopFactory) -> None:
     with office(loop_factory, PLAIN) as running, running.connect() as client:
         client.send(version_2(0x20, 0, b""))
         assert client.login() == b"+OK 0 messages (0 octets)\r\n"
+
+
+@pytest.mark.parametrize("header", [b"PROXY UNKNOWN\r\n", version_2(0x21, 0x31, b"x" * 216)])
+def test_nobody_knows_who_it_is(loop_factory: LoopFactory, header: bytes) -> None:
+    """P-292, P-055: not somebody on this machine, though the proxy is."""
+    with office(loop_factory, PLAIN) as running, running.connect() as client:
+        client.send(header)
+        client.line()
+        assert client.ask(b"USER bob").startswith(b"-ERR no passwords ")
 
 
 def test_tls_ends_at_the_proxy(loop_factory: LoopFactory) -> None:

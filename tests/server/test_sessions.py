@@ -677,3 +677,13 @@ def test_the_end_of_a_reply_comes_with_its_last_line(loop_factory: LoopFactory, 
         assert written[-1].endswith(b".\r\n")
         assert len(written[-1]) > 3
         assert len(written) == 1 + (octets > 65_536)
+
+
+@pytest.mark.parametrize("count", [1, 99, 100, 101, 150, 250, 1000])
+def test_all_is_answered_after_the_end_of_the_input(office: Office, count: int) -> None:
+    """P-021: however many turns it takes."""
+    with office.connect() as client:
+        client.login()
+        client.send(b"NOOP\r\n" * count)
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.rest() == b"+OK nothing done\r\n" * count

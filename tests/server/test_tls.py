@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -384,3 +385,33 @@ def test_a_stop_ends_handshakes_at_once(loop_factory: LoopFactory) -> None:
         running.call(until(lambda: len(running.server.wires) == 1))
         running.stop(grace=TIMEOUT)
         assert client.rest() == b""
+
+
+@pytest.mark.parametrize("count", [1, 100, 101, 150])
+def test_all_is_answered_after_close_notify(loop_factory: LoopFactory, count: int) -> None:
+    """P-021, P-237: and our own close_notify comes after it."""
+    with office(loop_factory, IMPLICIT) as running, running.connect() as client:
+        context = client_context()
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(incoming, outgoing, server_hostname=HOST)
+
+        def step(work: Callable[[], object]) -> bool:
+            try:
+                work()
+            except ssl.SSLWantReadError:
+                return False
+            finally:
+                client.send(outgoing.read())
+            return True
+
+        while not step(tls.do_handshake):
+            incoming.write(client.socket.recv(65536))
+        tls.write(b"USER bob\r\nPASS secret\r\n" + b"NOOP\r\n" * count)
+        step(tls.unwrap)
+        received = b""
+        while piece := client.socket.recv(65536):
+            incoming.write(piece)
+        with contextlib.suppress(ssl.SSLZeroReturnError):
+            while piece := tls.read(65536):  # an end without close_notify raises SSLWantReadError
+                received += piece
+        assert received.endswith(b"+OK 0 messages (0 octets)\r\n" + b"+OK nothing done\r\n" * count)

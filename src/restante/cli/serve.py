@@ -24,7 +24,7 @@ log = logging.getLogger("restante.server")
 def command(ctx: click.Context) -> int:
     """Serve in the foreground; SIGTERM stops gracefully, SIGHUP reads the configuration again."""
     configuration, path = load(ctx)
-    return run(configuration, _Reload(configuration, path))
+    return run(configuration, Reload(configuration, path))
 
 
 def run(configuration: Configuration, reload: supervisor.Reload | None, welcome: str = "") -> int:
@@ -79,7 +79,7 @@ def open_slots(listeners: Sequence[Listener], workers: int) -> list[list[Listeni
     return slots
 
 
-class _Reload:
+class Reload:
     """Reads the configuration again; what has not changed in it is kept, open maildrops above all."""
 
     def __init__(self, configuration: Configuration, path: Path) -> None:
@@ -93,6 +93,9 @@ class _Reload:
             log.error("not reloaded, the old configuration stays: %s", error)  # noqa: TRY400  (no defect of ours)
             return None
         before = self._configuration
+        if configuration.certificates is None and before.certificates is not None:
+            log.error("not reloaded, the old configuration stays: the listeners that are open need [tls]")
+            return None
         if (configuration.listeners, configuration.workers) != (before.listeners, before.workers):
             log.warning("listeners or workers have changed; that needs a restart")
         self._configuration = configuration

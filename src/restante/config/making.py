@@ -134,6 +134,9 @@ class Maker:
             place: Place = ("tls", "sni", index)
             pair = self._source.convert(place, more, KeyPairSettings)
             pairs.append(self._pair(place, pair.certificate, pair.key))
+        if settings.client_certificate == "required" and not settings.client_ca:
+            text = 'client_certificate: "required" needs client_ca, to tell whose certificates are good'
+            raise self._source.error(("tls", "client_certificate"), text)
         client_ca = str(self.path(("tls", "client_ca"), settings.client_ca)) if settings.client_ca else ""
         try:
             return Certificates(TlsFiles(tuple(pairs), client_ca, settings.client_certificate))

@@ -64,6 +64,7 @@ class Surrogate:
         "_begin",
         "_boundary",
         "_converted",
+        "_delimiters",
         "_encoded",
         "_held",
         "_in_header",
@@ -84,6 +85,8 @@ class Surrogate:
         self._line: bytes | None = b""
         """How the current line of a body, or of a field that is not held, begins; None if that does not matter."""
         self._multiparts: list[_Multipart] = []
+        self._delimiters: dict[bytes, tuple[int, bool]] = {}
+        """Delimiter lines: the multipart that each belongs to, by its depth, and whether it ends there."""
         self._begin = b""
         """What all lines that matter within a body begin with, after a line end; the more the faster it is found."""
         self._begin_header(b"text/plain")
@@ -199,6 +202,11 @@ class Surrogate:
     def _open(self, multiparts: list[_Multipart]) -> None:
         if len(multiparts) != len(self._multiparts):
             self._multiparts = multiparts
+            # The innermost counts, as it comes last.
+            self._delimiters = {}
+            for depth, multipart in enumerate(multiparts):
+                self._delimiters[multipart.delimiter + b"--"] = depth, True
+                self._delimiters[multipart.delimiter] = depth, False
             self._begin = b"\n" + _common_start([multipart.delimiter for multipart in multiparts])
 
     def _pass_body(self, data: bytes, start: int, passed: list[bytes]) -> int:
@@ -225,18 +233,19 @@ class Surrogate:
         if not line.startswith(b"--") or len(line) > DELIMITER_OCTETS:
             return False
         line = line.rstrip(b" \t\r\n")
-        for depth in reversed(range(len(self._multiparts))):
-            delimiter, default_type = self._multiparts[depth]
-            if line == delimiter:
-                self._open(self._multiparts[: depth + 1])
-                self._begin_header(default_type)
-                return True
-            if line == delimiter + b"--":
-                self._open(self._multiparts[:depth])
-                self._in_header = False
-                self._line = b""
-                return True
-        return False
+        found = self._delimiters.get(line)
+        if found is None:
+            return False
+        depth, is_end = found
+        if is_end:
+            self._open(self._multiparts[:depth])
+            self._in_header = False
+            self._line = b""
+        else:
+            default_type = self._multiparts[depth].default_type
+            self._open(self._multiparts[: depth + 1])
+            self._begin_header(default_type)
+        return True
 
 
 def _common_start(strings: list[bytes]) -> bytes:

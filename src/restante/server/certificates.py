@@ -30,11 +30,10 @@ def host_names(path: str) -> list[str]:
         OSError, ValueError: it cannot be read.
     """
     try:
-        extension = _certificate(path).extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
-    except x509.ExtensionNotFound:
-        return []
-    assert isinstance(extension.value, x509.SubjectAlternativeName)
-    return [name.lower() for name in extension.value.get_values_for_type(x509.DNSName)]
+        return [name.lower() for name in _alternative_names(_certificate(path), x509.DNSName)]
+    except _UNREADABLE as error:
+        text = str(error)
+        raise ValueError(text if path in text else f"{path}: its names cannot be read: {text}") from None
 
 
 def end_point(path: str) -> bytes:
@@ -56,16 +55,25 @@ def end_point(path: str) -> bytes:
 
 def names_in(certificate: bytes) -> tuple[str, ...]:
     """Return the names that a client certificate vouches for: its e-mail addresses, then its common name (P-201)."""
-    parsed = x509.load_der_x509_certificate(certificate)
-    names: list[str] = []
     try:
-        extension = parsed.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
-        assert isinstance(extension.value, x509.SubjectAlternativeName)
-        names += extension.value.get_values_for_type(x509.RFC822Name)
-    except x509.ExtensionNotFound:
-        pass
-    names += [str(attribute.value) for attribute in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        parsed = x509.load_der_x509_certificate(certificate)
+        names = _alternative_names(parsed, x509.RFC822Name)
+        names += [str(attribute.value) for attribute in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    except _UNREADABLE:  # OpenSSL takes it, but nobody can say whose it is
+        return ()
     return tuple(dict.fromkeys(names))
+
+
+_UNREADABLE = (ValueError, x509.UnsupportedGeneralNameType, x509.DuplicateExtension, x509.InvalidVersion)
+
+
+def _alternative_names(certificate: x509.Certificate, kind: type[x509.DNSName] | type[x509.RFC822Name]) -> list[str]:
+    try:
+        extension = certificate.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
+    except x509.ExtensionNotFound:
+        return []
+    assert isinstance(extension.value, x509.SubjectAlternativeName)
+    return list(extension.value.get_values_for_type(kind))
 
 
 def problems(path: str, key: str) -> Iterator[str]:

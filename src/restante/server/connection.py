@@ -46,7 +46,7 @@ class Connection:
         self._user = ""
         self._mechanism = ""
         self._tls = ""
-        self._gate = Gate(self._service, server.guesses, wire.peer)
+        self._gate = Gate(self._service, server.guesses, wire.peer, self._over)
         self._task: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._started = self._loop.time()
@@ -92,7 +92,7 @@ class Connection:
         if not self._leaving:
             self._session.receive_eof()
             self._go_on()
-        return not self._lingering
+        return not self._departed  # what is still to be sent is sent, and then it is closed
 
     def pause_writing(self) -> None:
         """The peer reads slower than we write."""

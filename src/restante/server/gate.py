@@ -1,9 +1,11 @@
 """Finds out who is calling, at a pace that is no use for guessing."""
 
 import logging
+import secrets
+from collections.abc import Callable
 
 from restante.auth import Anonymous, Credentials, Principal, Proven, ScramRecord, canonical_user
-from restante.errors import AuthenticationFailed, one_line
+from restante.errors import AuthenticationFailed, TemporaryFailure, one_line
 from restante.protocol.events import FindRecord, Login
 from restante.server.addresses import Peer
 from restante.server.guessing import Attempt, Guesses
@@ -19,9 +21,11 @@ class Gate:
         service: who may log in.
         guesses: what is known of failed logins.
         peer: who is connected.
+        is_gone: says whether the peer has left.
     """
 
-    def __init__(self, service: Service, guesses: Guesses, peer: Peer) -> None:
+    def __init__(self, service: Service, guesses: Guesses, peer: Peer, is_gone: Callable[[], bool]) -> None:
+        self._is_gone = is_gone
         self.due = 0.0
         """When the answer to the last failure is due, by the loop's clock."""
         self._service = service
@@ -38,9 +42,11 @@ class Gate:
         source = self._service.scram_source
         assert source is not None, "SCRAM is announced only where there are records"
         self.leave()
-        # A new object is like no other: no earlier exchange lets this one in without waiting.
-        self._attempt = await self._turn(event.user, hash(object()))
-        return await source.scram_record(event.user, event.kind)
+        # Like no other: no earlier exchange lets this one in without waiting.
+        self._attempt = await self._turn(event.user, secrets.randbits(62))
+        async with self._guesses.look(self._peer.host):
+            self._check_presence()
+            return await source.scram_record(event.user, event.kind)
 
     async def identify(self, event: Login, earlier: int, tls: str) -> Principal:
         """Say who this is.
@@ -55,11 +61,17 @@ class Gate:
             TemporaryFailure: the accounts cannot be read now.
         """
         credentials = event.credentials
+        if isinstance(credentials, Anonymous):  # nothing to guess, and what it calls itself is no account
+            return await self._principal(credentials)
+        if not isinstance(credentials, Proven):
+            self.leave()  # an exchange that was given up is no attempt at this account
         attempt, self._attempt = self._attempt, None
         if attempt is None:
             attempt = await self._turn(credentials.user, hash(credentials))
         try:
-            principal = await self._principal(credentials)
+            async with self._guesses.look(self._peer.host):
+                self._check_presence()
+                principal = await self._principal(credentials)
         except AuthenticationFailed:
             self.due = attempt.failed(earlier)
             self._log_failure(event, earlier, tls)
@@ -75,6 +87,15 @@ class Gate:
         if self._attempt is not None:
             self._attempt.undecided()
             self._attempt = None
+
+    def _check_presence(self) -> None:
+        """Do no work for a peer that has left.
+
+        Raises:
+            TemporaryFailure: it has; nobody will read that.
+        """
+        if self._is_gone():
+            raise TemporaryFailure
 
     async def _turn(self, user: str, secret: int) -> Attempt:
         # However it is written, it is one account.

@@ -13,7 +13,9 @@ account, or at a great many, or a great many addresses guess at its account.
 """
 
 import asyncio
+import contextlib
 import math
+import weakref
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 
@@ -42,6 +44,8 @@ class Patience:
     """Failures of one address that may be waiting."""
     account: int = 20
     """Failures at one account, from anywhere, that may be waiting."""
+    looking: int = 4
+    """Passwords of one address that are looked at at a time."""
     spread: int = 5
     """So many failures of an address at any accounts count as one more of the pair."""
 
@@ -59,6 +63,7 @@ class Guesses:
         self._counts = counts
         self._taken: dict[Key, int] = {}
         self._waiting: dict[Key, deque[asyncio.Future[None]]] = {}
+        self._looking: weakref.WeakValueDictionary[str, asyncio.Semaphore] = weakref.WeakValueDictionary()
         self._right = _Recent(REMEMBERED)
         self._wrong = _Recent(REMEMBERED)
 
@@ -79,7 +84,8 @@ class Guesses:
             timer = loop.call_at(deadline, _wake, waiter)
             await waiter
             timer.cancel()
-            if self._full(attempt) not in (None, full):  # the place that has become free is for somebody else
+            self._forget_waiter(full, waiter)
+            if self._full(attempt) != full:  # there may be room for the next one too
                 self._wake_next(full)
         self._take(attempt.pair)
         return attempt
@@ -89,12 +95,21 @@ class Guesses:
         if self._right.get(attempt.pair) == attempt.secret:
             return None
         patience = self.patience
-        limits = (
-            (attempt.pair, patience.pair),
-            (attempt.address, patience.address),
-            (attempt.account, patience.account),
-        )
+        limits = [(attempt.pair, patience.pair), (attempt.address, patience.address)]
+        if attempt.named:
+            limits.append((attempt.account, patience.account))
         return next((key for key, limit in limits if self._taken.get(key, 0) >= limit), None)
+
+    def look(self, host: str) -> asyncio.Semaphore:
+        """Return what lets an address have only a few passwords looked at at a time, whatever else it may do.
+
+        Hashing takes long, and who comes after must not wait for all that one address has asked for.
+        """
+        key = network(host)
+        semaphore = self._looking.get(key)
+        if semaphore is None:
+            semaphore = self._looking[key] = asyncio.Semaphore(self.patience.looking)
+        return semaphore
 
     def _take(self, *keys: Key) -> None:
         for key in keys:
@@ -108,6 +123,14 @@ class Guesses:
             else:
                 del self._taken[key]
             self._wake_next(key)
+
+    def _forget_waiter(self, key: Key, waiter: "asyncio.Future[None]") -> None:
+        queue = self._waiting.get(key)
+        if queue is not None:
+            with contextlib.suppress(ValueError):
+                queue.remove(waiter)
+            if not queue:
+                del self._waiting[key]
 
     def _wake_next(self, key: Key) -> None:
         """Let whoever has waited longest for a place of that key look again."""
@@ -144,6 +167,8 @@ class Attempt:
         self.pair: Key = hash((host, user))
         self.address: Key = hash(("address", host))
         self.account: Key = hash(("account", user))
+        self.named = bool(user)
+        """The account is known before the credentials are looked at, as it is not with some tokens."""
         self.secret = secret
         self._guesses = guesses
 
@@ -168,8 +193,12 @@ class Attempt:
         guesses = self._guesses
         loop = asyncio.get_running_loop()
         due = loop.time() + guesses._failed(self, earlier)  # noqa: SLF001
-        guesses._take(self.address, self.account)  # noqa: SLF001
-        loop.call_at(due, guesses._free, self.pair, self.address, self.account)  # noqa: SLF001
+        keys = [self.address]
+        # One address fills no more than its own places at an account, however long it has waited.
+        if self.named and guesses._taken[self.pair] <= guesses.patience.pair:  # noqa: SLF001
+            keys.append(self.account)
+        guesses._take(*keys)  # noqa: SLF001
+        loop.call_at(due, guesses._free, self.pair, *keys)  # noqa: SLF001
         return due
 
 

@@ -33,6 +33,8 @@ class Header(NamedTuple):
     """The client spoke TLS to the proxy."""
     octets: int
     """Length of the header."""
+    local: bool = False
+    """The proxy speaks for itself."""
 
 
 def parse(data: bytes) -> Header:
@@ -81,7 +83,7 @@ def _version_2(data: bytes) -> Header:
     if len(data) < end:
         raise Incomplete
     if command == _LOCAL or family not in (_TCP4, _TCP6):
-        return Header("", 0, tls=False, octets=end)
+        return Header("", 0, tls=False, octets=end, local=command == _LOCAL)
     size = 4 if family == _TCP4 else 16
     addresses = 16 + 2 * size + 4
     if addresses > end:

@@ -186,6 +186,8 @@ class Wire(asyncio.BufferedProtocol):
         self._end_timer()
         if header.host:
             self.peer = Peer.at(header.host, header.port, tls=header.tls)
+        elif not header.local:  # somebody, from anywhere
+            self.peer = self.peer._replace(loopback=False)
         rest, self._early = self._early[header.octets :], b""
         self._identified(rest)
 

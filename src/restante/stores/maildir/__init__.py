@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from restante.auth import Principal
-from restante.errors import NoSuchMaildrop, TemporaryFailure
+from restante.errors import NoSuchMaildrop, TemporaryFailure, UpdateIncomplete
 from restante.maildrop import Maildrop, MessageFile
 from restante.stores.maildir.delivery import Incoming
 from restante.stores.maildir.folder import Folder, condition
@@ -101,16 +101,25 @@ class MaildirStore:
             stored = folder.scan()
             if self._expire:
                 # Before the session sees anything: what it is shown stays to its end (P-143).
-                expired = folder.expired(stored, self._expire)
-                folder.remove(expired, keep=self._undo > 0)
-                gone = {entry.key for entry in expired}
-                stored = [entry for entry in stored if entry.key not in gone]
+                stored = self._without_expired(folder, stored, self._expire)
             if self._login_delay:
                 folder.note_login()
         except BaseException:
             os.close(lock)  # P-043: released before the reply
             raise
         return _MaildirMaildrop(folder, stored, lock, self._undo)
+
+    def _without_expired(self, folder: Folder, stored: list[Stored], days: int) -> list[Stored]:
+        expired = folder.expired(stored, days)
+        if not expired:
+            return stored
+        try:
+            folder.remove(expired, keep=self._undo > 0)
+        except UpdateIncomplete as error:  # that must keep nobody from the mail
+            log.warning("expired messages not removed: %s", error)
+            return folder.scan()
+        gone = {entry.key for entry in expired}
+        return [entry for entry in stored if entry.key not in gone]
 
     def _problems(self, folder: Folder) -> list[str]:
         self._check_mounted()

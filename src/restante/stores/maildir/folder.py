@@ -191,15 +191,17 @@ class Folder:
     def expired(self, listing: Iterable[Stored], days: int) -> list[Stored]:
         """Return the messages that have been here for longer than that many days (P-143).
 
-        Name and file must both say so: a wrong clock, or an odd name, makes a message stay.
+        Name, time of delivery and time of change must all say so: what was copied or moved here lately stays, whatever
+        its name tells.
         """
         limit = time.time() - days * 86400
 
         def is_old(stored: Stored) -> bool:
             try:
-                return stored.arrived < limit and os.stat(self.join(stored.path)).st_mtime < limit
+                status = os.stat(self.join(stored.path))
             except OSError:
                 return False
+            return max(stored.arrived, status.st_mtime, status.st_ctime) < limit
 
         return [stored for stored in listing if is_old(stored)]
 
