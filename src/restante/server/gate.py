@@ -110,12 +110,11 @@ class Gate:
 
     def _log_failure(self, event: Login, earlier: int, tls: str) -> None:
         """Log it when it happens, for whoever watches for guessers; a mistyped name may be a password (P-053)."""
-        name = "-" if isinstance(event.credentials, Anonymous) else f"{event.credentials.user[:2]}..."
         log.warning(
             "login failed, address=%s attempt=%d user=%s mechanism=%s tls=%s",
             self._peer,
             earlier + 1,
-            one_line(name),
+            one_line(f"{event.credentials.user[:2]}..."),
             event.mechanism,
             tls or "-",
         )

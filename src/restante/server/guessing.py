@@ -1,12 +1,13 @@
 """Slows down the guessing of passwords without locking anyone out (P-053).
 
-Three rules, for an attempt at an account from an address:
+Four rules, for an attempt at an account from an address:
 
 - A failed login waits for its answer, longer each time that address fails at that account.  Hanging up does not cut
   the wait short: until it is over, the attempt takes one of the few places that the pair, the address and the account
   have.
 - Without a free place an attempt is not looked at yet, but only for a while: nobody is locked out, however many guess.
 - The password that was right last time from the same address does not wait for a place.
+- Few passwords of one address are looked at at a time, so that its guesses do not take all the hashing.
 
 A right login is never delayed for what others do elsewhere: it waits only while its own address guesses at the same
 account, or at a great many, or a great many addresses guess at its account.
@@ -161,7 +162,7 @@ class Guesses:
 
 
 class Attempt:
-    """A login that is being looked at; `end` it."""
+    """A login that is being looked at; it ends by `succeeded`, `failed` or `undecided`."""
 
     def __init__(self, guesses: Guesses, host: str, user: str, secret: int) -> None:
         self.pair: Key = hash((host, user))
