@@ -21,7 +21,6 @@ _RULE = re.compile(r"\bP-(\d{3})\b")
 _RANGE = re.compile(r"\bP-(\d{3}) to P-(\d{3})\b")
 
 WITHOUT_TEST = {
-    "P-128": "Not built yet: ids of other servers cannot be taken over in this version.",
     "P-243": "Not built: the policy is per listener, not per user.",
     "P-313": "A hint for readers of docs/tutorial.md.",
 }

@@ -91,6 +91,12 @@ class UpdateIncomplete(TemporaryFailure):
     reply = Text("some deleted messages not removed")
 
 
+class QuotaExceeded(Condition):
+    """A delivery finds no room left in the maildrop (D-010)."""
+
+    reply = Text("the maildrop is full")
+
+
 class InternalError(TemporaryFailure):
     """A defect of ours reached a connection; the traceback is in the log."""
 

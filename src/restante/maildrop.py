@@ -90,6 +90,7 @@ class Delivery(Protocol):
         """Make the message part of the maildrop; returns only when it is durable.
 
         Raises:
+            QuotaExceeded: the maildrop has no room for it.
             TemporaryFailure: it is not in the maildrop.
         """
         ...
@@ -127,9 +128,110 @@ class Inspectable(Protocol):
 
 
 @runtime_checkable
+class Repairable(Protocol):
+    """A store that can mend some of what `Inspectable` finds; an add-on to `MaildropStore`."""
+
+    async def repair(self, user: str) -> Sequence[str]:
+        """Mend what can be mended without losing mail or changing an id; returns a line for each thing done.
+
+        Raises:
+            MaildropInUse: a session has the maildrop.
+            TemporaryFailure, PermanentFailure: the rest is as it was.
+        """
+        ...
+
+
+@runtime_checkable
+class Housekept(Protocol):
+    """A store with work that nobody waits for; an add-on to `MaildropStore`."""
+
+    async def keep_house(self) -> None:
+        """Go once through all maildrops and clear away what is due, a little at a time.
+
+        May be cancelled at any time, and called in several processes at once.
+        """
+        ...
+
+
+@runtime_checkable
 class Correctable(Protocol):
     """A maildrop that takes being told that its listing was wrong; an add-on to `Maildrop`."""
 
     def distrust(self, number: int) -> None:
         """The octets of message `number` are not those of the listing: the next session must have them right."""
+        ...
+
+
+class Given(NamedTuple):
+    """A unique-id that another server has given to a message of the listing."""
+
+    number: int
+    """Of the message in our listing, from 1."""
+    unique_id: str
+
+
+@runtime_checkable
+class Adoptable(Protocol):
+    """A maildrop that can take over the unique-ids of another server (P-128); an add-on to `Maildrop`."""
+
+    async def found_ids(self, source: str, uidl_format: str) -> Sequence[Given]:
+        """Read what another server has left beside the messages; changes nothing.
+
+        Args:
+            source: where ids are looked for; the store names what it knows (`sources`).
+            uidl_format: how that server makes ids where its own configuration says so; ``""``: its default.
+
+        Returns:
+            Messages of the listing in the order in which that server lists them.
+
+        Raises:
+            ValueError: `source` or `uidl_format` is wrong; says what would be right.
+            FileNotFoundError: there is nothing from that server.
+        """
+        ...
+
+    async def adopt(self, given: Sequence[Given], *, follow: str = "", uidl_format: str = "") -> None:
+        """Give messages these ids, in this order, from the next session on; durable when it returns.
+
+        Messages that are not named keep their ids and come after the others.
+
+        Args:
+            given: no id twice, no number twice.
+            follow: the source to ask for the ids of later messages, and to tell of them; ``""``: none.
+            uidl_format: of that source.
+
+        Raises:
+            ValueError: an id is no unique-id (P-123), or another message has it or had it (P-126).
+            TemporaryFailure, PermanentFailure: nothing has changed.
+        """
+        ...
+
+
+class Deleted(NamedTuple):
+    """A message that was deleted and can still be brought back."""
+
+    unique_id: str
+    octets: int
+    """On disk."""
+    when: float
+    """Time of deletion, in seconds since 1970."""
+    header: bytes
+    """How it begins: at most 8192 octets."""
+
+
+@runtime_checkable
+class Restorable(Protocol):
+    """A store that can bring deleted messages back; an add-on to `MaildropStore`."""
+
+    async def deleted(self, user: str) -> Sequence[Deleted]:
+        """List what can be brought back, in the order of deletion; changes nothing."""
+        ...
+
+    async def restore(self, user: str, unique_ids: Collection[str]) -> Sequence[str]:
+        """Bring messages back under their old unique-ids; returns the ids that are back, durably.
+
+        Raises:
+            MaildropInUse: a session has the maildrop.
+            TemporaryFailure, PermanentFailure: some are not back; none is lost.
+        """
         ...

@@ -13,10 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from restante.stores.maildir import delivery, folder
+from restante.stores import maildir as package
 from restante.stores.maildir.delivery import Incoming
 from restante.stores.maildir.folder import Folder
+from restante.stores.maildir.listing import scan
+from restante.stores.maildir.quota import Quota
 from restante.stores.maildir.records import Memory
+from restante.stores.maildir.removal import remove
 
 MESSAGES = {
     "cur/1.a.host:2,S": b"one\n",
@@ -57,7 +60,7 @@ class DyingOs:
 def prepare(path: Path) -> Folder:
     """Make a Maildir with the messages above."""
     shutil.rmtree(path, ignore_errors=True)
-    maildir = Folder(str(path), Memory())
+    maildir = Folder(str(path))
     maildir.create()
     for name, octets in MESSAGES.items():
         (path / name).write_bytes(octets)
@@ -67,15 +70,15 @@ def prepare(path: Path) -> Folder:
 def update(maildir: Folder, *, keep: bool, arm: Callable[[], None]) -> None:
     """What a QUIT does; `arm` is called where the UPDATE state begins."""
     maildir.lock()
-    stored = maildir.scan()
+    messages = scan(maildir, Memory()).messages
     arm()
-    maildir.remove([stored[number - 1] for number in MARKED], keep=keep)
+    remove(maildir, [messages[number - 1] for number in MARKED], keep=keep)
 
 
 def deliver(maildir: Folder, arm: Callable[[], None]) -> None:
     """What one delivery does."""
     arm()
-    incoming = Incoming(maildir, "1000000000.M1P1Q1R00000000.host")
+    incoming = Incoming(maildir, "1000000000.M1P1Q1R00000000.host", Quota(maildir))
     for octets in DELIVERED:
         incoming.write(octets)
     incoming.commit()
@@ -86,7 +89,7 @@ def create(path: Path, arm: Callable[[], None]) -> None:
     """What the first login of a user does."""
     shutil.rmtree(path)
     arm()
-    Folder(str(path), Memory()).create()
+    Folder(str(path)).create()
 
 
 def die_after(calls: int, path: Path, work: str) -> int:
@@ -97,8 +100,9 @@ def die_after(calls: int, path: Path, work: str) -> int:
 
         def arm() -> None:
             dying = DyingOs(calls)
-            for module in (folder, delivery):
-                setattr(module, "os", dying)  # noqa: B010  (mypy knows that modules have no such attribute)
+            for module in list(sys.modules.values()):
+                if module.__name__.startswith(package.__name__) and hasattr(module, "os"):
+                    setattr(module, "os", dying)  # noqa: B010  (mypy knows that modules have no such attribute)
 
         try:
             if work == "deliver":
@@ -123,7 +127,7 @@ def main(path: Path, work: str) -> None:
         status = die_after(calls, path, work)
         assert status in (0, signal.SIGKILL), f"unexpected end: {status}"
         files = {
-            str(file.relative_to(path)): file.read_bytes().decode()
+            str(file.relative_to(path)): file.read_bytes().decode("latin-1")
             for file in sorted(path.rglob("*"))
             if file.is_file()
         }

@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ import pytest
 from restante.auth import Principal
 from restante.errors import MaildropInUse, NoSuchMaildrop, PermanentFailure, TemporaryFailure, UpdateIncomplete
 from restante.maildrop import Correctable, Message
-from restante.stores.maildir import MaildirStore, folder, names
+from restante.stores.maildir import MaildirStore, measuring, names
 from restante.stores.maildir.folder import Folder
-from restante.stores.maildir.records import Key, Known, Memory, Paths
+from restante.stores.maildir.measuring import Measured
+from restante.stores.maildir.records import DIRECTORIES, Key, Memory, Paths, Snapshot, Stored
 from tests.stores.test_contract import BOB, contents, deliver, read
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
@@ -39,6 +41,19 @@ def put(maildir: Path, name: str, octets: bytes = b"Subject: x\n\nbody\n") -> Pa
     path = maildir / name
     path.write_bytes(octets)
     return path
+
+
+def settled(path: Path) -> Path:
+    """Make a file old enough to be believed that it does not change any more."""
+    os.utime(path, (time.time() - 60, time.time() - 60))
+    return path
+
+
+def rewrite_unseen(path: Path, octets: bytes) -> None:
+    """Change a message and put its times back."""
+    status = path.stat()
+    path.write_bytes(octets)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 # -- names ------------------------------------------------------------------------------------------
@@ -197,17 +212,17 @@ async def test_a_rename_during_the_scan_loses_nothing(
     """M-006: a message that moves while the folders are read is looked for again, not shown as gone."""
     put(maildir, "new/1.a.host", b"one\n")
     put(maildir, "new/2.b.host", b"two\n")
-    real = Folder._list_once
+    real = Folder.list_once
     scans = []
 
-    def list_once(self: Folder) -> dict[Key, Paths]:
-        found = real(self)
+    def list_once(self: Folder, directories: Sequence[str] = DIRECTORIES) -> dict[Key, Paths]:
+        found = real(self, directories)
         scans.append(found)
         if len(scans) == 2:  # readdir missed it, as it may when a name changes under it
             return {key: paths for key, paths in found.items() if key[0] != "2.b.host"}
         return found
 
-    monkeypatch.setattr(Folder, "_list_once", list_once)
+    monkeypatch.setattr(Folder, "list_once", list_once)
     assert await contents(store) == [b"one\r\n", b"two\r\n"]
 
 
@@ -217,15 +232,15 @@ async def test_a_message_that_moves_while_it_is_measured_is_not_missed(
     """M-006: another program opens the folder by IMAP during a client's first login."""
     for number in range(20):
         put(maildir, f"new/{1000 + number}.V1I2.host", b"%d\n" % number)
-    real = folder.read_through
+    real = measuring.measure
     moved = iter(sorted(maildir.glob("new/*"), reverse=True))
 
-    def read_through(path: str) -> tuple[names.Sizes, os.stat_result]:
+    def measure(path: str) -> Measured:
         for source in itertools.islice(moved, 3):  # each one that is read sees others move
             source.rename(maildir / "cur" / f"{source.name}:2,S")
         return real(path)
 
-    monkeypatch.setattr(folder, "read_through", read_through)
+    monkeypatch.setattr(measuring, "measure", measure)
     maildrop = await store.open(BOB)
     assert [message.unique_id for message in maildrop.listing] == [f"{1000 + number}.V1I2.host" for number in range(20)]
     await maildrop.close()
@@ -238,15 +253,15 @@ async def test_what_was_there_is_not_forgotten_for_one_listing(
     put(maildir, "cur/1.a.host:2,", b"one\n")
     put(maildir, "cur/2.b.host:2,", b"two\n")
     assert len(await contents(store)) == 2
-    real = Folder._list_once
+    real = Folder.list_once
     listings = []
 
-    def list_once(self: Folder) -> dict[Key, Paths]:
+    def list_once(self: Folder, directories: Sequence[str] = DIRECTORIES) -> dict[Key, Paths]:
         listings.append(self)
-        found = real(self)
+        found = real(self, directories)
         return {key: paths for key, paths in found.items() if key[0] != "2.b.host" or len(listings) > 4}
 
-    monkeypatch.setattr(Folder, "_list_once", list_once)
+    monkeypatch.setattr(Folder, "list_once", list_once)
     assert len(await contents(store)) == 2
 
 
@@ -356,15 +371,15 @@ async def test_a_name_that_two_listings_miss_is_found_by_the_third(
     """M-006: at the first login of a process too, as long as listings go on to differ."""
     for number in range(5):
         put(maildir, f"cur/{number + 1}.a.host:2,", b"%d\n" % number)
-    real = Folder._list_once
+    real = Folder.list_once
     listings = []
 
-    def list_once(self: Folder) -> dict[Key, Paths]:
+    def list_once(self: Folder, directories: Sequence[str] = DIRECTORIES) -> dict[Key, Paths]:
         listings.append(self)
         missed = {1: ("1.a.host", "2.a.host"), 2: ("2.a.host", "3.a.host"), 3: ("4.a.host",)}.get(len(listings), ())
-        return {key: paths for key, paths in real(self).items() if key[0] not in missed}
+        return {key: paths for key, paths in real(self, directories).items() if key[0] not in missed}
 
-    monkeypatch.setattr(Folder, "_list_once", list_once)
+    monkeypatch.setattr(Folder, "list_once", list_once)
     assert len(await contents(store)) == 5
 
 
@@ -390,13 +405,13 @@ async def test_quit_after_all_messages_were_moved(
     for source in list((maildir / "new").iterdir()):
         source.rename(maildir / "cur" / f"{source.name}:2,S")
     listings = []
-    real = Folder._list_once
+    real = Folder.list_once
 
-    def list_once(self: Folder) -> dict[Key, Paths]:
+    def list_once(self: Folder, directories: Sequence[str] = DIRECTORIES) -> dict[Key, Paths]:
         listings.append(self)
-        return real(self)
+        return real(self, directories)
 
-    monkeypatch.setattr(Folder, "_list_once", list_once)
+    monkeypatch.setattr(Folder, "list_once", list_once)
     for number in range(1, 301):
         assert await read(maildrop, number) == b"x\r\n"
     await maildrop.update(range(1, 301))
@@ -407,10 +422,10 @@ async def test_quit_after_all_messages_were_moved(
 
 async def test_a_message_that_is_not_what_was_listed_is_measured_anew(store: MaildirStore, maildir: Path) -> None:
     """P-088, P-095: same file, same size, other line ends; also under a name of ours that says something wrong."""
-    path = put(maildir, "cur/1.a.host:2,", b"a\nb\nc\n")
+    path = settled(put(maildir, "cur/1.a.host:2,", b"a\nb\nc\n"))
     put(maildir, "new/1000.M000000P1Q0R00000000.h,S=5,W=7", b"a\n\nb\n")
     assert [len(octets) for octets in await contents(store)] == [9, 8]
-    path.write_bytes(b"a b c\n")
+    rewrite_unseen(path, b"a b c\n")
     maildrop = await store.open(BOB)
     assert [message.octets for message in maildrop.listing] == [9, 7]
     assert isinstance(maildrop, Correctable)
@@ -430,45 +445,51 @@ async def test_a_quiet_maildir_is_read_once(
     os.utime(maildir / "new", (long_ago, long_ago))
     os.utime(maildir / "cur", (long_ago, long_ago))
     scans = []
-    real = Folder._list_once
+    real = Folder.list_once
 
-    def list_once(self: Folder) -> dict[Key, Paths]:
+    def list_once(self: Folder, directories: Sequence[str] = DIRECTORIES) -> dict[Key, Paths]:
         scans.append(self)
-        return real(self)
+        return real(self, directories)
 
-    monkeypatch.setattr(Folder, "_list_once", list_once)
+    monkeypatch.setattr(Folder, "list_once", list_once)
     maildrop = await store.open(BOB)
     await maildrop.close()
     assert len(scans) == 1
 
 
 async def test_a_message_is_measured_once(store: MaildirStore, maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """P-082: the next login of this process reads no message."""
-    put(maildir, "cur/1.a.host:2,", b"one\n")
+    """P-082, M-010: the next login reads no message, in another process neither."""
+    settled(put(maildir, "cur/1.a.host:2,", b"one\n"))
     assert await contents(store) == [b"one\r\n"]
 
     def must_not_read(_pieces: object) -> int:
         raise AssertionError("read again")
 
-    monkeypatch.setattr(folder, "wire_octets", must_not_read)
-    maildrop = await store.open(BOB)
-    assert maildrop.listing[0].octets == 5
-    await maildrop.close()
+    monkeypatch.setattr(measuring, "wire_octets", must_not_read)
+    for again in (store, MaildirStore(f"{maildir.parent}/{{user}}")):
+        maildrop = await again.open(BOB)
+        assert maildrop.listing[0].octets == 5
+        await maildrop.close()
 
 
 def test_what_is_remembered_is_bounded() -> None:
     """The maildrops that were opened longest ago are forgotten."""
     memory = Memory(limit=5)
-    entry = Known(Message("id", 1), 1, (0, 0, ""))
+
+    def snapshot(messages: int) -> Snapshot:
+        return Snapshot.of(Stored(Message("id", 1), ("cur/1",), n, 1, 1, (0, 0, 0)) for n in range(messages))
+
+    def counts(*paths: str) -> list[int]:
+        return [len(memory.of(path)[1].messages) for path in paths]
+
     for path in ("a", "b", "c", "b"):
-        memory.keep(path, {("1", 1): entry, ("2", 2): entry})
-    assert [len(memory.of(path)) for path in ("a", "b", "c")] == [0, 2, 2]
-    for _ in range(10):  # what is forgotten makes room
-        memory.forget("b", [("1", 1), ("2", 2), ("3", 3)])
-        memory.keep("b", {("1", 1): entry, ("2", 2): entry})
-    assert [len(memory.of(path)) for path in ("b", "c")] == [2, 2]
-    memory.keep("d", {(str(number), number): entry for number in range(9)})
-    assert [len(memory.of(path)) for path in ("b", "c", "d")] == [0, 0, 9]
+        memory.keep(path, None, snapshot(2))
+    assert counts("a", "b", "c") == [0, 2, 2]
+    for _ in range(10):  # what is replaced makes room
+        memory.keep("b", None, snapshot(2))
+    assert counts("b", "c") == [2, 2]
+    memory.keep("d", None, snapshot(9))
+    assert counts("b", "c", "d") == [0, 0, 9]
 
 
 async def test_a_file_with_another_inode_is_another_file(store: MaildirStore, maildir: Path) -> None:
@@ -527,25 +548,25 @@ async def test_deleted_messages_rest_for_a_while(tmp_path: Path, maildir: Path, 
         await maildrop.close()
 
 
-def test_purge(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_purge(tmp_path: Path, maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Deleted messages whose time is over go, with deliveries that never ended (M-004); others stay."""
-    maildrop = Folder(str(maildir), Memory())
-    maildrop.create()
-    os.close(maildrop.lock())
+    Folder(str(maildir)).create()
     put(maildir, "restante/deleted/1.a.host:2,")
     old = put(maildir, "tmp/1.a.host")
-    maildrop.purge(undo=3600, every=0)
+
+    async def keep_house(undo: float) -> None:
+        await MaildirStore(f"{tmp_path}/{{user}}", undo).keep_house()
+
+    await keep_house(3600)
     assert (maildir / "restante/deleted/1.a.host:2,").exists()
     assert old.exists()
     later = time.time() + 40 * 3600
     monkeypatch.setattr(time, "time", lambda: later)
     put(maildir, "tmp/2.b.host")
-    maildrop.purge(undo=50 * 3600, every=0)
+    await keep_house(50 * 3600)
     assert (maildir / "restante/deleted/1.a.host:2,").exists()
     assert not old.exists()
-    maildrop.purge(undo=30 * 3600, every=3600)  # looked just now
-    assert (maildir / "restante/deleted/1.a.host:2,").exists()
-    maildrop.purge(undo=30 * 3600, every=0)
+    await keep_house(30 * 3600)
     assert not (maildir / "restante/deleted/1.a.host:2,").exists()
 
 
@@ -694,7 +715,7 @@ async def test_parts_of_a_name(tmp_path: Path) -> None:
         await store.open(Principal("bob@.."))
 
 
-async def test_inspect(store: MaildirStore, maildir: Path) -> None:
+async def test_inspect(store: MaildirStore, maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What `restante check` says about a maildrop; changes nothing."""
     assert await store.inspect("nobody") == []
     await deliver(store, b"good\r\n", b"rewritten\r\n")
@@ -704,7 +725,9 @@ async def test_inspect(store: MaildirStore, maildir: Path) -> None:
     put(maildir, "cur/1.a.host:2,")
     put(maildir, "cur/1.a.host:2,S")
     (maildir / "cur/2.b.host:2,").symlink_to("elsewhere")
-    os.utime(put(maildir, "tmp/old"), (1, 1))
+    put(maildir, "tmp/old")
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 37 * 3600)
     before = sorted(maildir.rglob("*"))
     problems = await store.inspect("bob")
     assert [problem.removeprefix(f"{maildir}/").split(": ", 1)[0] for problem in problems] == [
@@ -726,7 +749,7 @@ async def test_the_lock_works_between_processes(store: MaildirStore, maildir: Pa
     ready, tell = os.pipe()
     child = os.fork()
     if child == 0:
-        Folder(str(maildir), Memory()).lock()
+        Folder(str(maildir)).lock()
         os.write(tell, b"x")
         os.read(os.pipe()[0], 1)  # waits for its end
         os._exit(1)

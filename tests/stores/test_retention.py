@@ -99,7 +99,7 @@ async def test_what_cannot_be_removed_keeps_nobody_out(
     (maildir / "restante" / "deleted").rmdir()
     (maildir / "restante" / "deleted").write_bytes(b"")
     later(monkeypatch, 31)
-    monkeypatch.setattr(folder.Folder, "create", lambda _: None)
+    monkeypatch.setattr(folder.Folder, "create", lambda _, **_options: None)
     maildrop = await store.open(BOB)
     assert len(maildrop.listing) == 1
     await maildrop.close()

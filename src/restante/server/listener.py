@@ -124,9 +124,12 @@ class Shared:
     def __init__(self, workers: int = 1) -> None:
         self.census = Census(workers)
         self.failures = FadingCounts(workers)
+        self.worker = 0
+        """The number of this process, from 0."""
 
     def begin(self, worker: int) -> None:
         """This process is that worker."""
+        self.worker = worker
         self.census.begin(worker)
         self.failures.begin(worker)
 

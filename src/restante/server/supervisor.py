@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import uvloop
 
+from restante.server.housekeeping import keep_house
 from restante.server.listener import Listening, Server, Shared
 from restante.server.service import Service
 
@@ -79,7 +80,10 @@ async def _serve(
         loop.add_reader(parent, asked_to_stop.set)
     await server.start(listening)
     ready()
+    house = asyncio.create_task(keep_house(server)) if shared is None or shared.worker == 0 else None
     await asked_to_stop.wait()
+    if house is not None:
+        house.cancel()
     if parent >= 0:
         loop.remove_reader(parent)
     stopping = asyncio.create_task(server.stop())

@@ -5,26 +5,29 @@ import logging
 import os
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+import time
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
 from restante.auth import Principal
 from restante.errors import NoSuchMaildrop, TemporaryFailure, UpdateIncomplete
-from restante.maildrop import Maildrop, MessageFile
+from restante.maildrop import Deleted, Maildrop
+from restante.stores.maildir import deleted, inspection
 from restante.stores.maildir.delivery import Incoming
-from restante.stores.maildir.folder import Folder, condition
-from restante.stores.maildir.inspection import problems
+from restante.stores.maildir.folder import OURS, Folder
+from restante.stores.maildir.listing import scan
 from restante.stores.maildir.names import NameGenerator
-from restante.stores.maildir.records import Memory, Stored
+from restante.stores.maildir.quota import Limits, Quota
+from restante.stores.maildir.records import Memory, Snapshot
+from restante.stores.maildir.removal import remove
+from restante.stores.maildir.seen import Seen
+from restante.stores.maildir.session import MaildirMaildrop
+from restante.stores.maildir.system import in_thread
 
-T = TypeVar("T")
 log = logging.getLogger("restante.store")
 
 _PLACEHOLDER = re.compile(r"\{(user|local|domain)\}")
-
-PURGE_EVERY = 3600.0
-"""Seconds between two looks for deleted messages whose time is over."""
+_HEADER = 8192
 
 
 class MaildirStore:
@@ -38,6 +41,7 @@ class MaildirStore:
         hostname: part of the names of delivered messages; default: the machine's name.
         login_delay: seconds between two logins to one maildrop (RFC 2449 section 6.5).
         expire: days after which messages go, at the next login; 0 and None: they stay (RFC 2449 section 6.7).
+        quota: what may be in a maildrop; None: what its own ``maildirsize`` says (M-016).
     """
 
     def __init__(
@@ -48,26 +52,31 @@ class MaildirStore:
         *,
         login_delay: float = 0,
         expire: int | None = None,
+        quota: Limits | None = None,
     ) -> None:
         self._login_delay = login_delay
         self._expire = expire
         self._path = path
         self._undo = undo
         self._names = NameGenerator(hostname or socket.gethostname())
+        self._quota = quota
         self._memory = Memory()
+        self._seen = Seen()
 
     async def open(self, principal: Principal) -> Maildrop:
         """See `MaildropStore.open`."""
-        return await _in_thread(self._open, principal.user)
+        return await in_thread(self._open, principal.user)
 
     @asynccontextmanager
     async def deliver(self, user: str) -> AsyncIterator["_MaildirDelivery"]:
         """See `MaildropStore.deliver`."""
-        incoming = await _in_thread(self._begin_delivery, user)
+        incoming = await in_thread(self._begin_delivery, user)
         try:
             yield _MaildirDelivery(incoming)
         finally:
-            await _in_thread(incoming.discard)
+            await in_thread(incoming.discard)
+
+    # -- add-ons ------------------------------------------------------------------------------------
 
     async def inspect(self, user: str) -> Sequence[str]:
         """Say what is wrong with a user's maildrop, a line each; nothing for one that does not exist yet.
@@ -75,8 +84,43 @@ class MaildirStore:
         Raises:
             NoSuchMaildrop, TemporaryFailure, PermanentFailure: it cannot be looked at.
         """
-        folder = self.folder(user)
-        return await _in_thread(self._problems, folder)
+        return await in_thread(self._problems, self.folder(user))
+
+    async def repair(self, user: str) -> Sequence[str]:
+        """See `Repairable.repair`."""
+        return await in_thread(self._repair, self.folder(user))
+
+    async def deleted(self, user: str) -> Sequence[Deleted]:
+        """See `Restorable.deleted`."""
+        return await in_thread(self._deleted, self.folder(user))
+
+    async def restore(self, user: str, unique_ids: Collection[str]) -> Sequence[str]:
+        """See `Restorable.restore`."""
+        return await in_thread(self._restore, self.folder(user), unique_ids)
+
+    async def keep_house(self) -> None:
+        """See `Housekept.keep_house`: deleted messages and unfinished deliveries whose time is over go."""
+        self._check_mounted()
+        for path in self._maildirs():
+            steps = self._purged(Folder(path))
+            began = time.monotonic()
+            while await in_thread(next, steps, None) is not None:
+                await asyncio.sleep(time.monotonic() - began)  # sessions come first: half of the time at most
+                began = time.monotonic()
+            await asyncio.sleep(0)
+
+    def _purged(self, folder: Folder) -> Iterator[str]:
+        try:
+            yield from deleted.purge(folder, self._undo)
+        except OSError as error:
+            log.warning("purging failed: %s", error)
+
+    def _maildirs(self) -> Iterator[str]:
+        """Give the Maildirs of all users, as far as we have been in them, one at a time."""
+        parts = self._path.split(os.sep)
+        first = next(number for number, part in enumerate(parts) if _PLACEHOLDER.search(part))
+        root = os.sep if self._path.startswith(os.sep) else os.curdir
+        return _matching(os.path.join(root, *parts[:first]), parts[first:])
 
     def folder(self, user: str) -> Folder:
         """Return the Maildir of a user, which need not exist.
@@ -90,7 +134,7 @@ class MaildirStore:
             value = parts[name]
             if not value or value.startswith(".") or "/" in value or "\0" in value:
                 raise NoSuchMaildrop(f"{user!r} gives no folder name for {{{name}}}")
-        return Folder(_PLACEHOLDER.sub(lambda match: parts[match[1]], self._path), self._memory)
+        return Folder(_PLACEHOLDER.sub(lambda match: parts[match[1]], self._path))
 
     def _open(self, user: str) -> Maildrop:
         folder = self._existing(user)
@@ -98,37 +142,64 @@ class MaildirStore:
         try:
             if self._login_delay:
                 folder.check_delay(self._login_delay)
-            stored = folder.scan()
+            snapshot = scan(folder, self._memory)
             if self._expire:
                 # Before the session sees anything: what it is shown stays to its end (P-143).
-                stored = self._without_expired(folder, stored, self._expire)
+                snapshot = self._without_expired(folder, snapshot, self._expire)
             if self._login_delay:
                 folder.note_login()
+            if snapshot.messages:
+                self._seen.add(folder.path)
         except BaseException:
             os.close(lock)  # P-043: released before the reply
             raise
-        return _MaildirMaildrop(folder, stored, lock, self._undo)
+        return MaildirMaildrop(folder, self._memory, snapshot, lock, Quota(folder, self._quota), keep=self._undo > 0)
 
-    def _without_expired(self, folder: Folder, stored: list[Stored], days: int) -> list[Stored]:
-        expired = folder.expired(stored, days)
+    def _without_expired(self, folder: Folder, snapshot: Snapshot, days: int) -> Snapshot:
+        expired = folder.expired(snapshot.messages, days)
         if not expired:
-            return stored
+            return snapshot
         try:
-            folder.remove(expired, keep=self._undo > 0)
+            remove(folder, expired, keep=self._undo > 0)
         except UpdateIncomplete as error:  # that must keep nobody from the mail
             log.warning("expired messages not removed: %s", error)
-            return folder.scan()
-        gone = {entry.key for entry in expired}
-        return [entry for entry in stored if entry.key not in gone]
+        else:
+            Quota(folder, self._quota).note_names([(stored.path, stored.size) for stored in expired], -1)
+        return scan(folder, self._memory)
 
     def _problems(self, folder: Folder) -> list[str]:
         self._check_mounted()
-        return list(problems(folder)) if os.path.lexists(folder.path) else []
+        return list(inspection.problems(folder)) if os.path.lexists(folder.path) else []
+
+    def _repair(self, folder: Folder) -> list[str]:
+        self._check_mounted()
+        return list(inspection.repaired(folder, self._quota)) if os.path.isdir(folder.path) else []
+
+    def _deleted(self, folder: Folder) -> list[Deleted]:
+        self._check_mounted()
+        found = []
+        for one in deleted.kept(folder):
+            with open(one.path, "rb") as file:
+                header = file.read(_HEADER)
+            found.append(Deleted(one.unique_id, one.status.st_size, one.status.st_ctime, header))
+        return found
+
+    def _restore(self, folder: Folder, unique_ids: Collection[str]) -> list[str]:
+        self._check_mounted()
+        if not os.path.isdir(folder.ours("deleted")):
+            return []
+        lock = folder.lock()
+        try:
+            back = deleted.restore(folder, unique_ids)
+            Quota(folder, self._quota).note_names([(one.targets[0], one.status.st_size) for one in back])
+            return [one.unique_id for one in back]
+        finally:
+            os.close(lock)
 
     def _existing(self, user: str) -> Folder:
         folder = self.folder(user)
         self._check_mounted()
-        folder.create()
+        folder.create(had_mail=folder.path in self._seen)
         return folder
 
     def _check_mounted(self) -> None:
@@ -137,45 +208,8 @@ class MaildirStore:
             raise TemporaryFailure(f"{base}: the folder of all maildrops is missing; is it mounted?")
 
     def _begin_delivery(self, user: str) -> Incoming:
-        return Incoming(self._existing(user), self._names.next())
-
-
-class _MaildirMaildrop:
-    def __init__(self, folder: Folder, stored: list[Stored], lock: int, undo: float) -> None:
-        self._folder = folder
-        self._stored = stored
-        self._lock = lock
-        self._undo = undo
-        self._updated = False
-        self.listing = tuple(entry.message for entry in stored)
-
-    async def retrieve(self, number: int) -> MessageFile:
-        return await _in_thread(self._retrieve, number)
-
-    def _retrieve(self, number: int) -> MessageFile:
-        try:
-            return self._folder.open_message(self._stored[number - 1])
-        except FileNotFoundError:
-            # Another program moves or flags messages, seldom only one: learn the new names of all.
-            places = self._folder.places()
-            self._stored = [stored._replace(paths=places.get(stored.key, stored.paths)) for stored in self._stored]
-        return self._folder.open_message(self._stored[number - 1])
-
-    def distrust(self, number: int) -> None:
-        self._folder.distrust(self._stored[number - 1])
-
-    async def update(self, deleted: Collection[int]) -> None:
-        marked = [self._stored[number - 1] for number in sorted(deleted)]
-        self._updated = True
-        await _in_thread(lambda: self._folder.remove(marked, keep=self._undo > 0))
-
-    async def close(self) -> None:
-        if self._lock < 0:
-            return
-        lock, self._lock = self._lock, -1
-        os.close(lock)
-        if self._updated:  # nobody waits for the house-keeping: the lock is free and the reply on its way
-            asyncio.get_running_loop().run_in_executor(None, _purge, self._folder, self._undo)
+        folder = self._existing(user)
+        return Incoming(folder, self._names.next(), Quota(folder, self._quota))
 
 
 class _MaildirDelivery:
@@ -183,22 +217,26 @@ class _MaildirDelivery:
         self._incoming = incoming
 
     async def write(self, octets: bytes) -> None:
-        await _in_thread(self._incoming.write, octets)
+        await in_thread(self._incoming.write, octets)
 
     async def commit(self) -> None:
-        await _in_thread(self._incoming.commit)
+        await in_thread(self._incoming.commit)
 
 
-def _purge(folder: Folder, undo: float) -> None:
+def _matching(folder: str, parts: list[str]) -> Iterator[str]:
+    """Give the folders below one that have our subfolder, where the placeholders of a path may stand for anything."""
+    if not parts:
+        if os.path.isdir(os.path.join(folder, OURS)):
+            yield folder
+        return
+    if not _PLACEHOLDER.search(parts[0]):
+        yield from _matching(os.path.join(folder, parts[0]), parts[1:])
+        return
+    pattern = re.compile("(.+)".join(map(re.escape, _PLACEHOLDER.split(parts[0])[::2])), re.DOTALL)
     try:
-        folder.purge(undo, PURGE_EVERY)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if pattern.fullmatch(entry.name) and not entry.name.startswith(".") and entry.is_dir():
+                    yield from _matching(entry.path, parts[1:])
     except OSError as error:
         log.warning("purging failed: %s", error)
-
-
-async def _in_thread(function: Callable[..., T], *arguments: object) -> T:
-    """Call something that blocks, and turn errors of the system into conditions."""
-    try:
-        return await asyncio.to_thread(function, *arguments)
-    except OSError as error:
-        raise condition(error) from error

@@ -1,12 +1,13 @@
 """A message on its way into a Maildir (M-002).  Everything here blocks, and is meant to run in a thread."""
 
-import contextlib
 import os
 
 from restante.protocol.framing import CrlfLines, LfLines
 from restante.protocol.surrogate import Surrogate
 from restante.stores.maildir import names
-from restante.stores.maildir.folder import Folder, sync_directory
+from restante.stores.maildir.folder import Folder
+from restante.stores.maildir.quota import Quota
+from restante.stores.maildir.system import sync_directory, unlink_if_there, write_all
 
 
 class Incoming:
@@ -15,14 +16,16 @@ class Incoming:
     Args:
         folder: the Maildir, which exists.
         base: a new base name.
+        quota: of the maildrop.
 
     Raises:
         OSError: the file cannot be created.
     """
 
-    def __init__(self, folder: Folder, base: str) -> None:
+    def __init__(self, folder: Folder, base: str, quota: Quota) -> None:
         self._folder = folder
         self._base = base
+        self._quota = quota
         self._path = folder.join("tmp", base)
         self._lf = LfLines()
         self._crlf = CrlfLines()
@@ -45,11 +48,13 @@ class Incoming:
         """Make the message visible; when this returns it survives a power cut.
 
         Raises:
+            QuotaExceeded: there is no room for it.
             OSError: it is not certain to be in the Maildir.
         """
         self._append(self._lf.finish())
         self._measure(self._crlf.finish())
         self._ascii_headers += len(self._surrogate.finish())
+        self._quota.check(self._stored)  # before it goes to new (M-015)
         os.fsync(self._descriptor)
         surrogate = self._ascii_headers if self._surrogate.needed else 0
         name = names.with_sizes(self._base, names.Sizes(self._stored, self._wire, surrogate))
@@ -58,6 +63,7 @@ class Incoming:
         self._path = new
         sync_directory(self._folder.join("new"))
         self._committed = True
+        self._quota.note(self._stored, 1)
 
     def discard(self) -> None:
         """Let go of the file; unless it was committed nothing is left of it.  May be called again."""
@@ -66,15 +72,12 @@ class Incoming:
             self._descriptor = -1
         if not self._committed:  # also when it stands in new, but not for certain: the sender will try again
             self._committed = True
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._path)
+            unlink_if_there(self._path)
 
     def _append(self, octets: bytes) -> None:
         self._stored += len(octets)
         self._measure(self._crlf.feed(octets))
-        view = memoryview(octets)
-        while view:
-            view = view[os.write(self._descriptor, view) :]
+        write_all(self._descriptor, octets)
 
     def _measure(self, lines: bytes) -> None:
         self._wire += len(lines)

@@ -15,6 +15,8 @@ from typing import NamedTuple
 MAX_UNIQUE_ID = 70
 """Octets of a unique-id (RFC 1939 section 7)."""
 
+_LATEST = 1 << 62
+"""So that a number of any length in a name can be kept."""
 _TIME = re.compile(r"(\d+)\.(?:[^.]*?M(\d+))?")
 _OURS = re.compile(r"\d+\.M\d{6}P\d+Q\d+R[0-9a-f]{8}\.[^,/:]+,S=(\d+),W=(\d+)(?:,U=(\d+))?")
 
@@ -63,14 +65,17 @@ def base_name(name: str) -> str:
     return name.partition(":")[0]
 
 
+def is_unique_id(text: str) -> bool:
+    """Say whether RFC 1939 section 7 allows this unique-id (P-123)."""
+    return 0 < len(text) <= MAX_UNIQUE_ID and text.isascii() and text.isprintable() and " " not in text
+
+
 def unique_id(base: str) -> str:
     """Return the unique-id of a message: its base name where RFC 1939 section 7 allows it (P-123), else its hash.
 
     Nothing is stored for it, so it survives the loss of everything but the message itself (M-010).
     """
-    if 0 < len(base) <= MAX_UNIQUE_ID and base.isascii() and base.isprintable() and " " not in base:
-        return base
-    return hashlib.sha256(os.fsencode(base)).hexdigest()
+    return base if is_unique_id(base) else hashlib.sha256(os.fsencode(base)).hexdigest()
 
 
 def known_sizes(base: str) -> Sizes | None:
@@ -82,7 +87,7 @@ def known_sizes(base: str) -> Sizes | None:
     return Sizes(*(int(size or 0) for size in match.groups())) if match else None
 
 
-def arrival(base: str) -> tuple[int, int, str] | None:
-    """Return a key that sorts by time of delivery (P-048); None when the name does not tell it."""
+def arrival(base: str) -> tuple[int, int] | None:
+    """Return the time of delivery in seconds and microseconds (P-048); None when the name does not tell it."""
     match = _TIME.match(base)
-    return (int(match[1]), int(match[2] or 0), base) if match else None
+    return (min(int(match[1]), _LATEST), min(int(match[2] or 0), _LATEST)) if match else None

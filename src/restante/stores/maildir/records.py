@@ -1,16 +1,17 @@
 """What is known of the messages in a Maildir."""
 
 import threading
-from collections.abc import Iterable, Mapping
-from operator import itemgetter
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from restante.maildrop import Message
-from restante.stores.maildir import names
 
 UNREADABLE = -1
 """Stands for the size of a file that could not be read when it was listed."""
-
+DIRECTORIES = ("new", "cur")
+"""Where messages are; in the order in which they are listed, because mail moves from ``new`` to ``cur``."""
+TRUST = 3600.0
+"""Seconds for which a listing is taken without a look at each file, if the folders have not changed."""
 
 Key = tuple[str, int]
 """What identifies a file: its base name and its inode, as the directory tells them.
@@ -19,87 +20,112 @@ The base name alone would do if nobody ever copied a file.
 """
 Paths = tuple[str, ...]
 """The names a file has, relative to the Maildir; the one to use is the last."""
+Order = tuple[int, int, int]
+"""Sorts messages (P-048): rank among adopted ones, or 1 << 62; then seconds and microseconds of arrival."""
+Stamp = tuple[int, int, int]
+"""Inode, mtime and ctime (ns) of a folder, or inode, mtime and size of a file: equal only if nothing has changed.
+
+The ctime is there because a program that plays back a backup sets the mtime.
+"""
+
+NOT_ADOPTED = 1 << 62
+"""Rank of messages that have come since: after all that were taken over."""
 
 
 class Stored(NamedTuple):
-    """A message of the listing and where it was seen."""
+    """A message, and the file that holds it; messages are immutable (M-007)."""
 
     message: Message
-    key: Key
     paths: Paths
     """``new/…`` or ``cur/…``; other programs may rename it at any time.
 
     More than one: a move that was seen twice, or that died between its link and its unlink.
     """
+    inode: int
     size: int
     """Octets on disk, or `UNREADABLE`."""
-    arrived: int
-    """Seconds since 1970, as far as the name tells them."""
+    modified: int
+    """The file's mtime in nanoseconds."""
+    order: Order
+    settled: bool = True
+    """False: read so soon after it was written that a change may go unseen, or not readable at all."""
 
     @property
     def path(self) -> str:
         """The name to use."""
         return self.paths[-1]
 
+    @property
+    def base(self) -> str:
+        """The base name."""
+        return self.paths[-1][4:].partition(":")[0]  # behind "new/" or "cur/"
 
-class Known(NamedTuple):
-    """What is known of a file; messages are immutable (M-007), so it holds as long as there is one with this key."""
+    @property
+    def key(self) -> Key:
+        """What identifies the file."""
+        return self.base, self.inode
 
-    message: Message
-    size: int
-    arrival: tuple[int, int, str]
-    """Sorts messages (P-048)."""
+
+class Snapshot(NamedTuple):
+    """What a look at a Maildir found; never changed afterwards."""
+
+    messages: tuple[Stored, ...] = ()
+    """In their order."""
+    listing: tuple[Message, ...] = ()
+    """The same, as a session sees them."""
+    scanned: float = 0.0
+    """When each file was looked at, in seconds since 1970."""
+    new: Stamp | None = None
+    """What the folder looked like then; None: it was just being changed, so that it tells nothing."""
+    cur: Stamp | None = None
+    ids: Stamp | None = None
+    """The list of adopted ids that was applied; None: there was none."""
+
+    @classmethod
+    def of(cls, messages: Iterable[Stored], scanned: float = 0.0) -> "Snapshot":
+        """Make one that trusts no folder."""
+        messages = tuple(messages)
+        return cls(messages, tuple(stored.message for stored in messages), scanned)
+
+    def trusts(self, directory: str, stamp: Stamp, now: float) -> bool:
+        """Say whether a folder holds what it held then.
+
+        A clock that went back, and a time too long ago, are reasons to look again.
+        """
+        known = self.new if directory == "new" else self.cur
+        return known == stamp and 0 <= now - self.scanned < TRUST
+
+    def without(self, keys: Collection[Key]) -> "Snapshot":
+        """Return what is left when some files have gone; the folders have changed with them."""
+        return Snapshot.of((one for one in self.messages if one.key not in keys), self.scanned)._replace(ids=self.ids)
+
+
+EMPTY = Snapshot()
 
 
 class Memory:
-    """What was found out about the files of Maildirs, as long as the process lives.
+    """The snapshots of Maildirs, as long as the process lives, each with the stamp of the index that holds it.
 
     Args:
         limit: how many messages are remembered; the maildrops that were opened longest ago are forgotten first.
     """
 
     def __init__(self, limit: int = 200_000) -> None:
-        self.distrusted: set[tuple[str, str]] = set()
-        """Maildir and base name of messages whose sizes proved wrong: somebody rewrote the file."""
         self._limit = limit
         self._messages = 0
-        self._maildrops: dict[str, dict[Key, Known]] = {}
+        self._maildrops: dict[str, tuple[Stamp | None, Snapshot]] = {}
         self._lock = threading.Lock()
 
-    def of(self, path: str) -> Mapping[Key, Known]:
-        """Return what is known of a Maildir."""
-        return self._maildrops.get(path, {})
+    def of(self, path: str) -> tuple[Stamp | None, Snapshot]:
+        """Return what is known of a Maildir, and the index that holds it (None: none does)."""
+        return self._maildrops.get(path, (None, EMPTY))
 
-    def keep(self, path: str, known: dict[Key, Known]) -> None:
+    def keep(self, path: str, stamp: Stamp | None, snapshot: Snapshot) -> None:
         """Replace what is known of a Maildir."""
         with self._lock:
-            self._messages += len(known) - len(self._maildrops.pop(path, {}))
-            self._maildrops[path] = known
+            _, before = self._maildrops.pop(path, (None, EMPTY))
+            self._messages += len(snapshot.messages) - len(before.messages)
+            self._maildrops[path] = stamp, snapshot
             while self._messages > self._limit and len(self._maildrops) > 1:
                 oldest = next(iter(self._maildrops))
-                self._messages -= len(self._maildrops.pop(oldest))
-
-    def forget(self, path: str, keys: Iterable[Key]) -> None:
-        """Drop what is known of some messages."""
-        with self._lock:
-            known = self._maildrops.get(path, {})
-            for key in keys:
-                if known.pop(key, None) is not None:
-                    self._messages -= 1
-
-
-def with_unique_ids(known: dict[Key, Known], before: Mapping[Key, Known]) -> None:
-    """See to it that no two messages have one id (P-124), and that none changes the one it had (P-125).
-
-    Ids come from base names.  A file whose base name another file has already is told apart by its inode.
-    """
-    new = known.keys() - before.keys()
-    if not new:
-        return
-    taken = {entry.message.unique_id for key, entry in known.items() if key in before}
-    for key in sorted(new, key=itemgetter(1)):
-        entry = known[key]
-        if entry.message.unique_id in taken:
-            unique_id = names.unique_id(f"{key[0]}\0{key[1]}")
-            known[key] = entry = entry._replace(message=entry.message._replace(unique_id=unique_id))
-        taken.add(entry.message.unique_id)
+                self._messages -= len(self._maildrops.pop(oldest)[1].messages)

@@ -1,0 +1,68 @@
+"""Unique-ids that other POP3 servers have given to the messages of a Maildir (M-011, P-128).
+
+Everything here blocks, and touches no file but the lists of those servers.
+"""
+
+from collections.abc import Callable, Sequence
+
+from restante.stores.maildir.foreign import courier, dovecot, plain
+from restante.stores.maildir.foreign.files import Identified
+
+__all__ = ["FOLLOWED", "SOURCES", "Identified", "assign", "read"]
+
+_READERS: dict[str, Callable[[str, str], list[Identified]]] = {
+    "dovecot": dovecot.read,
+    "courier": courier.read,
+    "filename": plain.by_filename,
+    "x-uidl": plain.by_header,
+}
+_ASSIGNERS: dict[str, Callable[[str, str, Sequence[str]], dict[str, str]]] = {
+    "dovecot": dovecot.assign,
+    "courier": courier.assign,
+}
+
+SOURCES = tuple(_READERS)
+"""Where ids can be found: Dovecot's list, Courier's list, file names (qmail), header fields X-UIDL."""
+FOLLOWED = tuple(_ASSIGNERS)
+"""Servers that can work on the same Maildir at the same time, and give the same ids."""
+
+
+def read(maildir: str, source: str, uidl_format: str = "") -> list[Identified]:
+    """Return the messages that a server knows, in the order of its POP3 listing.
+
+    Args:
+        maildir: path.
+        source: one of `SOURCES`.
+        uidl_format: Dovecot's setting ``pop3_uidl_format``; ``""``: its default.
+
+    Raises:
+        FileNotFoundError: there is nothing of that server.
+        ValueError: its file is damaged (file and line come first), or an argument is wrong; says what would be right.
+        OSError: something cannot be read.
+    """
+    if source not in _READERS:
+        raise ValueError(f"{source!r} is no source of ids; right are {', '.join(SOURCES)}")
+    return _READERS[source](maildir, uidl_format)
+
+
+def assign(maildir: str, source: str, uidl_format: str, bases: Sequence[str]) -> dict[str, str]:
+    """Find the unique-ids of messages that are new to us; those new to that server too are entered into its list.
+
+    So it gives them the same ids when it next looks.  What is returned is durable.  A base name that cannot stand in
+    the list is missing from the result: that server never shows the file.  Without `bases` this only finds out whether
+    it would work.
+
+    Args:
+        maildir: path.
+        source: one of `FOLLOWED`.
+        uidl_format: as for `read`.
+        bases: of the messages, in their order of arrival.
+
+    Raises:
+        FileNotFoundError: that server's list has gone.
+        OSError: the list cannot be read, locked or written; nothing has changed.
+        ValueError: an argument is wrong.
+    """
+    if source not in _ASSIGNERS:
+        raise ValueError(f"{source!r} cannot be followed; right are {', '.join(FOLLOWED)}")
+    return _ASSIGNERS[source](maildir, uidl_format, bases)

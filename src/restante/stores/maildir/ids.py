@@ -1,0 +1,185 @@
+"""Unique-ids that do not follow from base names: ``restante/ids``, the one file of ours that holds something to lose.
+
+Adopted ids are in it, and those of files that share a base name with another.  It is a log, a line for each fact;
+a later line overrides an earlier one, and a last line without its end was never finished.  What is added is durable
+before a client sees the id (P-129).
+
+    restante ids 1
+    follow dovecot %08Xu%08Xv         whose ids later messages get; "follow -": nobody's
+    id 17 - 0000001155d8e9f1 1637773029.M1P2.host
+       |  |  |                `- base name, percent-encoded
+       |  |  `- unique-id
+       |  `- inode, where the base name does not tell the files apart; "-": it does
+       `- rank in the listing; "-": by arrival
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from restante.errors import PermanentFailure
+from restante.stores.maildir import index
+from restante.stores.maildir.records import Key, Stamp
+from restante.stores.maildir.system import READ_FLAGS, sync_directory, write_all
+
+NAME = "ids"
+"""Below our subfolder."""
+_HEAD = b"restante ids 1\n"
+_SAFE = "!\"#$&'()*+,/:;<=>?@[\\]^`{|}~"
+
+
+class Known(NamedTuple):
+    """What the file tells of a message."""
+
+    unique_id: str
+    rank: int | None = None
+    """Place among the adopted messages; None: by arrival."""
+
+
+class Following(NamedTuple):
+    """The server whose ids later messages get."""
+
+    source: str
+    uidl_format: str
+
+
+class Ids:
+    """What ``restante/ids`` says.
+
+    Args:
+        stamp: of the file; None: there is none.
+    """
+
+    def __init__(self, stamp: Stamp | None = None) -> None:
+        self.stamp = stamp
+        self.following: Following | None = None
+        self.known: dict[Key, Known] = {}
+        """By base name and inode; the inode is 0 where any will do."""
+
+    def of(self, key: Key) -> Known | None:
+        """Return what is known of a file."""
+        return self.known.get(key) or self.known.get((key[0], 0))
+
+    @property
+    def next_rank(self) -> int:
+        """The rank after all others."""
+        return max((known.rank for known in self.known.values() if known.rank is not None), default=-1) + 1
+
+
+def read(path: str) -> Ids:
+    """Read the file; one that is missing says nothing.
+
+    Raises:
+        PermanentFailure: it is damaged; to go on without it would change ids.
+        OSError: it cannot be read.
+    """
+    try:
+        descriptor = os.open(path, READ_FLAGS)
+    except FileNotFoundError:
+        return Ids()
+    with open(descriptor, "rb", buffering=0) as file:
+        octets = file.read()
+        status = os.fstat(descriptor)
+    ids = Ids((status.st_ino, status.st_mtime_ns, status.st_size))
+    head, *lines = octets.split(b"\n")
+    if head + b"\n" != _HEAD and not _HEAD.startswith(head):
+        raise PermanentFailure(f'{path}:1: is no list of unique-ids; "{_HEAD.decode().strip()}" would be right')
+    for number, line in enumerate(lines[:-1], 2):  # behind the last line end is nothing, or what was never finished
+        try:
+            _understand(ids, line.split(b" "))
+        except (ValueError, IndexError):
+            raise PermanentFailure(f'{path}:{number}: "id RANK INODE UNIQUE-ID BASE-NAME" would be right') from None
+    return ids
+
+
+def add(path: str, known: Mapping[Key, Known], following: Following | None = None, *, end: bool = False) -> Stamp:
+    """Add to the file, durably; returns its new stamp.  Under the session's lock.
+
+    Args:
+        path: of the file, which need not exist.
+        known: by base name and inode (0: any).
+        following: whose ids later messages get.
+        end: they get nobody's any more.
+
+    Raises:
+        OSError: they are not certain to be in it.
+    """
+    lines = [_line(key, one) for key, one in known.items()]
+    if following is not None:
+        lines.append(f"follow {following.source} {following.uidl_format or '-'}\n".encode())
+    elif end:
+        lines.append(b"follow -\n")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        size = os.fstat(descriptor).st_size
+        whole = _end_of_lines(descriptor, size)
+        os.ftruncate(descriptor, whole)  # what a crash left unfinished
+        os.lseek(descriptor, whole, os.SEEK_SET)
+        try:
+            write_all(descriptor, b"".join(([] if whole else [_HEAD]) + lines))
+            os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, whole)
+            raise
+        status = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    if not whole:
+        sync_directory(os.path.dirname(path))
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def forget(path: str, ids: Ids, bases: Iterable[str]) -> None:
+    """Write the file anew without what it says of messages that are gone for good; under the session's lock.
+
+    Raises:
+        OSError: the old file is still there.
+    """
+    left = set(bases)
+    kept = {key: one for key, one in ids.known.items() if key[0] in left}
+    if len(kept) == len(ids.known):
+        return
+    aside = f"{path}.new"
+    with_nothing = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    os.close(with_nothing)
+    add(aside, kept, ids.following)
+    os.rename(aside, path)
+    sync_directory(os.path.dirname(path))
+
+
+def stamp(path: str) -> Stamp | None:
+    """Return what tells that the file has not changed; None: there is none."""
+    return index.stamp(path)
+
+
+def _end_of_lines(descriptor: int, size: int) -> int:
+    """Return where the last complete line ends."""
+    position = size
+    while position > 0:
+        start = max(0, position - 65536)
+        found = os.pread(descriptor, position - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        position = start
+    return 0
+
+
+def _line(key: Key, known: Known) -> bytes:
+    base, inode = key
+    rank = "-" if known.rank is None else str(known.rank)
+    return f"id {rank} {inode or '-'} {known.unique_id} {quote_from_bytes(os.fsencode(base), _SAFE)}\n".encode("ascii")
+
+
+def _understand(ids: Ids, words: list[bytes]) -> None:
+    if words[0] == b"follow":
+        following = Following(words[1].decode("ascii"), b" ".join(words[2:]).decode("ascii"))
+        if following.uidl_format == "-":
+            following = following._replace(uidl_format="")
+        ids.following = None if following.source == "-" else following
+        return
+    word, rank, inode, unique_id, base = words
+    if word != b"id":
+        raise ValueError
+    key = os.fsdecode(unquote_to_bytes(base)), 0 if inode == b"-" else int(inode)
+    ids.known[key] = Known(unique_id.decode("ascii"), None if rank == b"-" else int(rank))

@@ -1,0 +1,114 @@
+"""The index of a Maildir: a snapshot on disk (M-010).
+
+It is a cache.  Nothing is lost with it: sizes are measured again, ids come from base names and from the list of
+adopted ids.  So it is not synced, and one that is damaged, cut short or of another version counts as missing.
+It is written under the session's lock, aside, and renamed.
+
+The file: a line that names the version, four octets of CRC-32, then a MessagePack array of the fields of `Snapshot`
+without `listing`, and one that tells how names are written.
+"""
+
+import contextlib
+import os
+import zlib
+from itertools import chain
+from typing import NamedTuple
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+import msgspec
+
+from restante.stores.maildir.records import EMPTY, Snapshot, Stamp, Stored
+from restante.stores.maildir.system import READ_FLAGS, write_all
+
+NAME = "index"
+"""Below our subfolder."""
+_MAGIC = b"restante index 1\n"
+
+
+class _Content(NamedTuple):
+    blocks: tuple[msgspec.Raw, ...]
+    """The messages, in pieces: nobody waits for the interpreter until all are decoded."""
+    scanned: float
+    new: Stamp | None
+    cur: Stamp | None
+    ids: Stamp | None
+    quoted: bool
+    """Names are not UTF-8, so that all paths are percent-encoded."""
+
+
+_BLOCK = 1000
+"""Messages in a block."""
+_decoder = msgspec.msgpack.Decoder(_Content)
+_block_decoder = msgspec.msgpack.Decoder(tuple[Stored, ...])
+_encoder = msgspec.msgpack.Encoder()
+
+
+def stamp(path: str) -> Stamp | None:
+    """Return what tells that a file has not been replaced; None: there is none."""
+    try:
+        status = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def read(path: str) -> Snapshot:
+    """Read an index; one that is missing, damaged or not readable is an empty snapshot."""
+    try:
+        descriptor = os.open(path, READ_FLAGS)
+        with open(descriptor, "rb", buffering=0) as file:
+            octets = file.read()
+        start = len(_MAGIC) + 4
+        content = memoryview(octets)[start:]
+        if octets[: len(_MAGIC)] != _MAGIC or zlib.crc32(content).to_bytes(4, "big") != octets[start - 4 : start]:
+            return EMPTY
+        found = _decoder.decode(content)
+        messages = tuple(chain.from_iterable(map(_block_decoder.decode, found.blocks)))
+    except (OSError, msgspec.MsgspecError, UnicodeError):
+        return EMPTY
+    if found.quoted:
+        messages = tuple(one._replace(paths=tuple(map(_unquoted, one.paths))) for one in messages)
+    listing = tuple(one.message for one in messages)
+    return Snapshot(messages, listing, found.scanned, found.new, found.cur, found.ids)
+
+
+def write(path: str, snapshot: Snapshot) -> Stamp:
+    """Replace the index; returns the stamp of the new one.
+
+    Raises:
+        OSError: the old one is still there.
+    """
+    try:
+        octets = _encode(snapshot, snapshot.messages)
+    except UnicodeEncodeError:
+        quoted = tuple(one._replace(paths=tuple(map(_quoted, one.paths))) for one in snapshot.messages)
+        octets = _encode(snapshot, quoted, quoted=True)
+    aside = f"{path}.new"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(aside, flags, 0o600)
+    try:
+        write_all(descriptor, octets)
+        status = os.fstat(descriptor)
+        os.rename(aside, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(aside)
+        raise
+    finally:
+        os.close(descriptor)
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _encode(snapshot: Snapshot, messages: tuple[Stored, ...], *, quoted: bool = False) -> bytes:
+    starts = range(0, len(messages), _BLOCK)
+    blocks = tuple(msgspec.Raw(_encoder.encode(messages[start : start + _BLOCK])) for start in starts)
+    content = _encoder.encode(_Content(blocks, snapshot.scanned, snapshot.new, snapshot.cur, snapshot.ids, quoted))
+    return b"".join((_MAGIC, zlib.crc32(content).to_bytes(4, "big"), content))
+
+
+def _quoted(path: str) -> str:
+    return quote_from_bytes(os.fsencode(path))
+
+
+def _unquoted(path: str) -> str:
+    return os.fsdecode(unquote_to_bytes(path))

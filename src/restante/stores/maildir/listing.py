@@ -1,0 +1,155 @@
+"""The listing of a Maildir: what is there, compared with what was known.  Under the session's lock."""
+
+import logging
+import os
+import time
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from operator import itemgetter
+
+from restante.stores.maildir import ids, index
+from restante.stores.maildir.folder import SEARCHES, Folder
+from restante.stores.maildir.measuring import QUIET, examine, is_as_measured
+from restante.stores.maildir.naming import Naming
+from restante.stores.maildir.records import DIRECTORIES, Key, Memory, Paths, Snapshot, Stamp, Stored
+
+log = logging.getLogger("restante.store")
+
+
+def scan(folder: Folder, memory: Memory, *, thorough: bool = False) -> Snapshot:
+    """List the messages in their order of arrival.
+
+    Without a look at any file when neither folder has changed since the last time; else each file is looked at
+    (`os.stat`), and only those that are new or have changed are read.
+
+    Args:
+        folder: the Maildir.
+        memory: what is known already.
+        thorough: every file is read, whatever is known.
+
+    Raises:
+        PermanentFailure: the list of adopted ids is damaged.
+        OSError: ``new`` or ``cur`` cannot be listed.  Never an empty listing for that reason.
+    """
+    known = load(folder, memory)
+    now = time.time()
+    before = {directory: folder.stamp(directory) for directory in DIRECTORIES}
+    changed = [one for one, stamp in before.items() if thorough or not known.trusts(one, stamp, now)]
+    renew = ids.stamp(folder.ours(ids.NAME)) != known.ids
+    if not changed and not renew:
+        return known
+    if renew or any(len(one.paths) > 1 for one in known.messages):
+        changed = list(DIRECTORIES)
+    rest = [one for one in known.messages if one.path[:3] not in changed]
+    look = _Look(folder, [one for one in known.messages if one.path[:3] in changed], now, thorough=thorough)
+    found = look.files(changed)
+    if any(folder.stamp(directory) != before[directory] for directory in DIRECTORIES if directory not in changed):
+        return scan(folder, memory, thorough=thorough)  # something may have moved into what was not listed
+    given = ids.read(folder.ours(ids.NAME))
+    named, all_shown = Naming(folder, given, look.before, renew=renew).name(found, rest)
+    messages = tuple(in_order([*rest, *named.values()]))
+    snapshot = Snapshot.of(messages, now)._replace(ids=given.stamp)
+    if all_shown:
+        unsettled = {stored.path[:3] for stored in messages if not stored.settled}
+        new, cur = (None if one in unsettled else _quiet_stamp(folder, one, before[one], now) for one in DIRECTORIES)
+        snapshot = snapshot._replace(new=new, cur=cur)
+    if rest:
+        snapshot = snapshot._replace(scanned=known.scanned)  # the hour is over when it is over for the oldest look
+    keep(folder, memory, snapshot, known)
+    return snapshot
+
+
+def in_order(messages: Iterable[Stored]) -> list[Stored]:
+    """Sort messages by arrival; those of one microsecond by name, which flags are no part of (P-048, P-049)."""
+    by_order = sorted(messages, key=itemgetter(Stored._fields.index("order")))
+    if all(one.order < two.order for one, two in pairwise(by_order)):
+        return by_order
+    return sorted(by_order, key=lambda stored: (stored.order, stored.base, stored.inode))
+
+
+def load(folder: Folder, memory: Memory) -> Snapshot:
+    """Return what is known of a Maildir: from memory, unless another process has written the index since."""
+    stamp, snapshot = memory.of(folder.path)
+    on_disk = index.stamp(folder.ours(index.NAME))
+    if on_disk != stamp:
+        snapshot = index.read(folder.ours(index.NAME))
+        memory.keep(folder.path, on_disk, snapshot)
+    return snapshot
+
+
+def keep(folder: Folder, memory: Memory, snapshot: Snapshot, known: Snapshot) -> None:
+    """Remember a snapshot, and write the index if it says more than what was known; a full disk is no obstacle."""
+    path = folder.ours(index.NAME)
+    stamp = index.stamp(path)
+    if snapshot != known and not (snapshot.messages == known.messages and snapshot.new is snapshot.cur is None):
+        try:
+            stamp = index.write(path, snapshot)
+        except OSError as error:
+            log.warning("the index is not written: %s", error)
+    memory.keep(folder.path, stamp, snapshot)
+
+
+def _quiet_stamp(folder: Folder, directory: str, before: Stamp, now: float) -> Stamp | None:
+    """Return the stamp of a folder if it holds for later: nothing has changed meanwhile, nor just before."""
+    _, mtime, ctime = before
+    return before if folder.stamp(directory) == before and max(mtime, ctime) < (now - QUIET) * 1e9 else None
+
+
+class _Look:
+    """Goes through folders of a Maildir.
+
+    Args:
+        folder: the Maildir.
+        known: what was in them.
+        now: in seconds since 1970.
+        thorough: every file is read.
+    """
+
+    def __init__(self, folder: Folder, known: Iterable[Stored], now: float, *, thorough: bool) -> None:
+        self.before = {stored.key: stored for stored in known}
+        self._folder = folder
+        self._now = now
+        self._thorough = thorough
+
+    def files(self, directories: Sequence[str]) -> dict[Key, Stored]:
+        """Return the messages: those that were known as they were known, others as their names have them."""
+        found: dict[Key, Stored] = {}
+        root = os.open(self._folder.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            files = self._folder.places(directories)
+            for _ in range(SEARCHES):
+                for key, paths in files.items():
+                    stored = self._seen(root, paths, self.before.get(key))
+                    if stored is not None:
+                        found[key] = stored
+                # Moved since it was listed, or missed by the listing because it was just moving (M-006).
+                missing = (files.keys() | self.before.keys()) - found.keys()
+                if not missing or (self._folder.is_quiet() and not missing & files.keys()):
+                    break
+                again = self._folder.list_once(directories)
+                files = {key: again[key] for key in missing & again.keys()}
+        finally:
+            os.close(root)
+        return found
+
+    def _seen(self, root: int, paths: Paths, stored: Stored | None) -> Stored | None:
+        """Compare a file with what is known of it; None if it is no longer there."""
+        try:
+            status = os.stat(paths[-1], dir_fd=root, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        if stored is not None and stored.settled and not self._thorough and is_as_measured(stored, status):
+            return stored if stored.paths == paths else stored._replace(paths=paths)
+        # Sizes in a name are those of the file that got it: not of what somebody wrote into it later.
+        trust_name = stored is None and not self._thorough
+        fresh = examine(self._folder.path, paths[-1], status, self._now, trust_name=trust_name)
+        if fresh is None:
+            return None
+        fresh = fresh._replace(paths=paths)
+        return fresh if stored is None else with_name_of(fresh, stored)
+
+
+def with_name_of(fresh: Stored, stored: Stored) -> Stored:
+    """Return what a rewritten file holds now, under the id and in the place that it had (P-125, P-049)."""
+    message = fresh.message._replace(unique_id=stored.message.unique_id)
+    return fresh._replace(message=message, order=stored.order)

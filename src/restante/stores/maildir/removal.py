@@ -1,0 +1,76 @@
+"""Removing messages, durably.  Under the session's lock."""
+
+import itertools
+import os
+from collections.abc import Iterable
+
+from restante.errors import UpdateIncomplete
+from restante.stores.maildir.folder import SEARCHES, Folder
+from restante.stores.maildir.records import Paths, Stored
+from restante.stores.maildir.system import sync_directory, unlink_if_there
+
+
+def remove(folder: Folder, messages: Iterable[Stored], *, keep: bool) -> None:
+    """Remove messages durably; one that has gone already counts as removed (P-145).
+
+    Args:
+        folder: the Maildir.
+        messages: of the listing.
+        keep: whether they can be brought back: they go to ``restante/deleted`` under the name they have.
+
+    Raises:
+        UpdateIncomplete: some are still there (P-134).
+    """
+    problems: list[str] = []
+    left = {stored.key: stored.paths for stored in messages}
+    try:
+        for _ in range(SEARCHES):
+            moved = [key for key, paths in left.items() if not _remove_one(folder, paths, keep, problems)]
+            if not moved:
+                break
+            # Another program changed their flags, or removed them; one look for all of them.  The inode tells
+            # that what is found is not another file of that base name.
+            now = folder.places()
+            left = {key: now[key] for key in moved if key in now}
+        else:
+            problems += [f"{folder.join(paths[-1])} is renamed faster than we can follow" for paths in left.values()]
+        # The new place before the old ones: after a power cut a message may stand in both, never in none.
+        for directory in ([folder.ours("deleted")] if keep else []) + [folder.join("cur"), folder.join("new")]:
+            sync_directory(directory)
+    except OSError as error:
+        problems.append(str(error))
+    if problems:
+        raise UpdateIncomplete("; ".join(problems[:3]))
+
+
+def _remove_one(folder: Folder, paths: Paths, keep: bool, problems: list[str]) -> bool:
+    """Remove a file under all its names; returns whether it was there."""
+    try:
+        if keep:
+            _set_aside(folder, paths[-1])
+        else:
+            os.unlink(folder.join(paths[-1]))
+    except FileNotFoundError:
+        if keep and not os.path.isdir(folder.ours("deleted")):
+            problems.append(f"{folder.ours('deleted')} is missing")
+            return True
+        return False
+    except OSError as error:
+        problems.append(str(error))
+        return True
+    for path in paths[:-1]:
+        unlink_if_there(folder.join(path))
+    return True
+
+
+def _set_aside(folder: Folder, path: str) -> None:
+    """Move a message into ``restante/deleted``, where nobody but the holder of the lock adds anything."""
+    source, target = folder.join(path), folder.ours("deleted", os.path.basename(path))
+    if os.path.lexists(target):
+        if os.path.samefile(source, target):  # brought back by a link: rename would leave it where it is
+            os.unlink(source)
+            return
+        # Behind the colon: what stands before it is the base name, and so the unique-id.
+        target += "" if ":" in os.path.basename(path) else ":2,"
+        target = next(name for number in itertools.count(1) if not os.path.lexists(name := f"{target}.{number}"))
+    os.rename(source, target)

@@ -1,0 +1,151 @@
+"""An opened Maildir: what a session has of it."""
+
+import asyncio
+import os
+import time
+from collections.abc import Collection, Sequence
+from typing import BinaryIO
+
+from restante.errors import TemporaryFailure, UpdateIncomplete
+from restante.maildrop import Given, MessageFile
+from restante.stores.maildir import adopting, listing
+from restante.stores.maildir.folder import Folder
+from restante.stores.maildir.measuring import examine, is_as_measured
+from restante.stores.maildir.quota import Quota
+from restante.stores.maildir.records import Key, Memory, Snapshot, Stored
+from restante.stores.maildir.removal import remove
+from restante.stores.maildir.system import condition, in_thread
+
+
+class MaildirMaildrop:
+    """A `Maildrop`, also `Correctable` and `Adoptable`.
+
+    Args:
+        folder: the Maildir.
+        memory: what is known of it for later.
+        snapshot: what is in it.
+        lock: descriptor of the lock.
+        quota: of the maildrop.
+        keep: whether deleted messages can be brought back.
+    """
+
+    def __init__(
+        self, folder: Folder, memory: Memory, snapshot: Snapshot, lock: int, quota: Quota, *, keep: bool
+    ) -> None:
+        self._folder = folder
+        self._memory = memory
+        self._snapshot = snapshot
+        self._lock = lock
+        self._quota = quota
+        self._keep = keep
+        self._now: list[Stored] | tuple[Stored, ...] = snapshot.messages
+        """The messages as far as is known now; a list once it differs from the snapshot."""
+        self._suspects: set[int] = set()
+        self._changed = False
+        self.listing = snapshot.listing
+
+    # -- reading ------------------------------------------------------------------------------------
+
+    async def retrieve(self, number: int) -> MessageFile:
+        """See `Maildrop.retrieve`."""
+        return await in_thread(self._retrieve, number)
+
+    def _retrieve(self, number: int) -> BinaryIO:
+        try:
+            return self._open(number)
+        except FileNotFoundError:
+            # Another program moves or flags messages, seldom only one: learn the new names of all.
+            places = self._folder.places()
+            self._now = [stored._replace(paths=places.get(stored.key, stored.paths)) for stored in self._now]
+        return self._open(number)
+
+    def _open(self, number: int) -> BinaryIO:
+        """Open a message, if it is what was listed (P-095).
+
+        Raises:
+            FileNotFoundError: it is not there under the name that is known.
+            TemporaryFailure: it is something else now.
+        """
+        stored = self._now[number - 1]
+        file, status = self._folder.open(stored.path)
+        if not is_as_measured(stored, status):
+            fresh = examine(self._folder.path, stored.path, status, time.time(), trust_name=False)
+            stored = stored if fresh is None else listing.with_name_of(fresh, stored)
+            self._correct(number, stored)
+        listed = self.listing[number - 1]
+        if (stored.message.octets, stored.message.surrogate) == (listed.octets, listed.surrogate):
+            return file
+        file.close()
+        path = self._folder.join(stored.path)
+        raise TemporaryFailure(f"{path} was rewritten: {stored.message.octets} octets, not {listed.octets} as listed")
+
+    def _correct(self, number: int, stored: Stored) -> None:
+        self._now = list(self._now)
+        self._now[number - 1] = stored
+        self._changed = True
+
+    def distrust(self, number: int) -> None:
+        """See `Correctable.distrust`: it is measured anew before the lock is released."""
+        self._suspects.add(number)
+
+    # -- UPDATE -------------------------------------------------------------------------------------
+
+    async def update(self, deleted: Collection[int]) -> None:
+        """See `Maildrop.update`."""
+        await in_thread(self._update, [self._now[number - 1] for number in sorted(deleted)])
+
+    def _update(self, marked: list[Stored]) -> None:
+        gone: set[Key] = {stored.key for stored in marked}
+        self._changed = True
+        try:
+            remove(self._folder, marked, keep=self._keep)
+        except UpdateIncomplete:
+            self._save(gone)  # what is still there is looked at anew
+            raise
+        self._quota.note_names([(stored.path, stored.size) for stored in marked], -1)
+        self._save(gone)
+
+    def _save(self, gone: Collection[Key] = ()) -> None:
+        """Remember what is known now; before the lock is released, because the next session builds on it."""
+        for number in self._suspects:
+            self._measure_again(number)
+        self._suspects.clear()
+        known, self._changed = self._snapshot, False
+        self._snapshot = Snapshot.of(self._now, known.scanned)._replace(ids=known.ids).without(gone)
+        listing.keep(self._folder, self._memory, self._snapshot, known)
+
+    def _measure_again(self, number: int) -> None:
+        stored = self._now[number - 1]
+        try:
+            status = os.stat(self._folder.join(stored.path), follow_symlinks=False)
+        except OSError:
+            return
+        fresh = examine(self._folder.path, stored.path, status, time.time(), trust_name=False)
+        if fresh is not None:
+            self._correct(number, listing.with_name_of(fresh, stored))
+
+    async def close(self) -> None:
+        """See `Maildrop.close`."""
+        if self._lock < 0:
+            return
+        lock, self._lock = self._lock, -1
+        try:
+            if self._changed or self._suspects:
+                await in_thread(self._save)
+        finally:
+            os.close(lock)
+
+    # -- ids of another server ----------------------------------------------------------------------
+
+    async def found_ids(self, source: str, uidl_format: str) -> Sequence[Given]:
+        """See `Adoptable.found_ids`."""
+        try:
+            return await asyncio.to_thread(adopting.found, self._folder, self._now, source, uidl_format)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise condition(error) from error
+
+    async def adopt(self, given: Sequence[Given], *, follow: str = "", uidl_format: str = "") -> None:
+        """See `Adoptable.adopt`."""
+        await in_thread(adopting.adopt, self._folder, self._now, given, follow, uidl_format)
