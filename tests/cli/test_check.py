@@ -203,3 +203,18 @@ def test_certificates(office: Path, begins: int, ends: int, said: list[str]) -> 
         said = ["everybody on this machine can read the key"]
     lines = complaints(office)
     assert [found.partition(": ")[2].startswith(text) for found, text in zip(lines, said, strict=True)] == [True]
+
+
+def test_repair(office: Path) -> None:
+    """What can be mended is, and is said on stdout; the rest is still a problem."""
+    maildir = office / "mail/bob"
+    (maildir / "new").chmod(0o500)
+    (maildir / "tmp").rmdir()
+    (maildir / "cur/2.b.host:2,").symlink_to("elsewhere")
+    result = restante("check", "--repair", cwd=office)
+    assert result.returncode == 1
+    lines = [line.removeprefix("mail/bob/") for line in result.stdout.splitlines()]
+    assert lines == ["tmp: made", "new: mode is 0700 now", "restante/index: made anew"]
+    assert "cur/2.b.host:2,: not a regular file" in result.stderr
+    (maildir / "cur/2.b.host:2,").unlink()
+    assert done(restante("check", "--repair", cwd=office)) == "restante.toml: all is well; 1 account\n"

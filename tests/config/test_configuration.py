@@ -1,5 +1,6 @@
 """The configuration file: what it means, and one line for each mistake."""
 
+import asyncio
 import os
 import sys
 from pathlib import Path
@@ -189,6 +190,28 @@ def test_one_process_for_a_store_in_memory(path: Path) -> None:
     assert configuration.workers == 1
 
 
+@pytest.mark.parametrize(
+    ("lines", "first_line"),
+    [
+        ('quota = "3K"', b"3072S"),
+        ('quota = "1G"\nquota_messages = 5', b"1073741824S,5C"),
+        ("quota_messages = 2", b"2C"),
+    ],
+)
+def test_quotas(path: Path, lines: str, first_line: bytes) -> None:
+    """M-016: what the site says is what the Maildir gets."""
+    store = read(path, SMALL + lines + "\n").store
+    (path.parent / "mail").mkdir()
+
+    async def deliver() -> None:
+        async with store.deliver("bob") as delivery:
+            await delivery.write(b"x\r\n")
+            await delivery.commit()
+
+    asyncio.run(deliver())
+    assert (path.parent / "mail/bob/maildirsize").read_bytes().splitlines()[0] == first_line
+
+
 @pytest.mark.parametrize("undo", ["0", "90s", "30m", "12h", "7d", "2w"])
 def test_durations(path: Path, undo: str) -> None:
     assert isinstance(read(path, SMALL + f'undo = "{undo}"\n').store, MaildirStore)
@@ -345,6 +368,9 @@ def test_missing_tables(path: Path, text: str, said: str) -> None:
         (SMALL + 'undo = "7 d" # HERE\n', 'undo: "7 d" is no duration; right are "7d", "12h", "30m", "90s" and "0"'),
         (SMALL + 'undo = "7" # HERE\n', 'undo: "7" is no duration; right are "7d", "12h", "30m", "90s" and "0"'),
         (SMALL + 'undo = "-7d" # HERE\n', 'undo: "-7d" is no duration; right are'),
+        (SMALL + 'quota = "1 G" # HERE\n', 'quota: "1 G" is no number of octets; right are "500M", "2G" and "100000"'),
+        (SMALL + 'quota = "-1" # HERE\n', 'quota: "-1" is no number of octets'),
+        (SMALL + "quota_messages = -1 # HERE\n", 'quota_messages: Expected "int" >= 0'),
         (SMALL + 'undo = "" # HERE\n', 'undo: "" is no duration; right are'),
         (change('path = "users"', 'path = "users"\nthreads = -1 # HERE'), 'threads: Expected "int" >= 0'),
         (change('path = "users"', "path = 7 # HERE"), 'path: Expected "str", got "int"'),

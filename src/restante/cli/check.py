@@ -1,32 +1,38 @@
 """``restante check``."""
 
 import asyncio
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any
 
 import click
 
 from restante.cli.loading import load
 from restante.cli.options import CommandFailed, config_option
 from restante.config import Configuration, PasswdFile
-from restante.errors import Condition, one_line
-from restante.maildrop import Inspectable
+from restante.errors import Condition, MaildropInUse, one_line
+from restante.maildrop import Inspectable, Repairable
 from restante.server.certificates import problems as certificate_problems
 
 
 @click.command("check", epilog="Example: restante check -c /srv/post/restante.toml")
+@click.option("--repair", is_flag=True, help="Mend what can be mended without losing mail or changing a unique-id.")
 @config_option
 @click.pass_context
-def command(ctx: click.Context) -> int:
+def command(ctx: click.Context, repair: bool) -> int:
     """Say what is wrong with the configuration, the accounts and the maildrops."""
     configuration, path = load(ctx)
-    problems = users = 0
-    for problem in _problems(configuration):
+    problems = 0
+    users = [user for users in _users(configuration) for user in users]
+    if repair:
+        for line in _repaired(configuration, users):
+            click.echo(one_line(line))
+    for problem in _problems(configuration, users):
         problems += 1
         click.echo(one_line(problem), err=True)
-    users = sum(len(users) for users in _users(configuration))
     if problems:
         raise CommandFailed(f"{path}: {_count(problems, 'problem')}")
-    click.echo(f"{path}: all is well; {_count(users, 'account')}")
+    click.echo(f"{path}: all is well; {_count(len(users), 'account')}")
     return 0
 
 
@@ -42,7 +48,7 @@ def _users(configuration: Configuration) -> Iterator[list[str]]:
             continue
 
 
-def _problems(configuration: Configuration) -> Iterator[str]:
+def _problems(configuration: Configuration, users: Sequence[str]) -> Iterator[str]:
     for passwd_file in configuration.passwd_files:
         yield from PasswdFile(passwd_file).problems()
     if configuration.certificates is not None:
@@ -50,13 +56,27 @@ def _problems(configuration: Configuration) -> Iterator[str]:
             yield from certificate_problems(pair.certificate, pair.key)
     store = configuration.store
     if isinstance(store, Inspectable):
-        for users in _users(configuration):
-            for user in users:
-                try:
-                    yield from asyncio.run(_inspect(store, user))
-                except Condition as error:
-                    yield f"maildrop of {user}: {error}"
+        yield from _of_each(users, "Looking at maildrops", store.inspect)
 
 
-async def _inspect(store: Inspectable, user: str) -> list[str]:
-    return list(await store.inspect(user))
+def _repaired(configuration: Configuration, users: Sequence[str]) -> Iterator[str]:
+    store = configuration.store
+    if isinstance(store, Repairable):
+        yield from _of_each(users, "Mending maildrops", store.repair)
+
+
+def _of_each(
+    users: Sequence[str], label: str, ask: Callable[[str], Coroutine[Any, Any, Sequence[str]]]
+) -> Iterator[str]:
+    """Ask the store about each user, and show on a terminal how far it is."""
+    with click.progressbar(users, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        for user in bar:
+            try:
+                lines = asyncio.run(ask(user))
+            except MaildropInUse:
+                lines = [f"maildrop of {user}: a session has it open; try again later"]
+            except Condition as error:
+                lines = [f"maildrop of {user}: {error}"]
+            if lines and not bar.hidden:
+                click.echo(err=True)  # the bar has a line of its own
+            yield from lines

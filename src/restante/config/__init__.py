@@ -19,7 +19,7 @@ from restante.authenticators.passwd_file import PasswdFile
 from restante.authenticators.schemes import NEW_SCHEMES
 from restante.config.making import Maker
 from restante.config.reading import ConfigurationError, Place, Source
-from restante.config.settings import LimitsSettings, ListenerSettings, Pop3Settings, Settings
+from restante.config.settings import LimitsSettings, ListenerSettings, Pop3Settings, Settings, seconds
 from restante.maildrop import MaildropStore
 from restante.protocol.languages import LANGUAGES
 from restante.protocol.policy import Features, SessionLimits
@@ -40,6 +40,7 @@ __all__ = [
     "PasswdFile",
     "PasswdFileEditor",
     "find",
+    "seconds",
 ]
 
 DEFAULT_FILES = (Path("restante.toml"), Path("/etc/restante/restante.toml"))

@@ -21,11 +21,13 @@ from restante.config.settings import (
     PasswdFileSettings,
     TlsSettings,
     days,
+    octets,
     seconds,
 )
 from restante.maildrop import MaildropStore
 from restante.server.tls import Certificates, KeyPair, TlsFiles
 from restante.stores.maildir import MaildirStore
+from restante.stores.maildir.quota import Limits
 from restante.stores.memory import MemoryStore
 
 T = TypeVar("T")
@@ -115,7 +117,9 @@ class Maker:
         expire = self._value("expire", days, settings.expire)
         login_delay = int(self._value("login_delay", seconds, settings.login_delay))
         path = str(self.path(("store", "path"), settings.path))
-        store = MaildirStore(path, undo, self._hostname, login_delay=login_delay, expire=expire)
+        limits = Limits(self._value("quota", octets, settings.quota), settings.quota_messages)
+        quota = limits if any(limits) else None
+        store = MaildirStore(path, undo, self._hostname, login_delay=login_delay, expire=expire, quota=quota)
         return store, expire, login_delay
 
     def _value(self, key: str, read: Callable[[str], T], text: str) -> T:

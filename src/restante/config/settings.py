@@ -82,6 +82,8 @@ class MaildirSettings(msgspec.Struct, frozen=True, kw_only=True):
     undo: str = "7d"
     expire: str = "never"
     login_delay: str = "0"
+    quota: str = ""
+    quota_messages: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class MemorySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,3 +153,15 @@ def seconds(text: str) -> float:
     if text == "0":
         return 0
     raise ValueError(f'"{text}" is no duration; right are "7d", "12h", "30m", "90s" and "0"')
+
+
+def octets(text: str) -> int:
+    """Read a number of octets: ``"500M"``, ``"2G"``, ``"100000"``; ``""``: 0.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match = re.fullmatch(r"(\d{1,15})([KMGT]?)", text or "0")
+    if match is None:
+        raise ValueError(f'"{text}" is no number of octets; right are "500M", "2G" and "100000"')
+    return int(match[1]) << (10 * " KMGT".index(match[2] or " "))

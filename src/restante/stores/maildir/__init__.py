@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 from restante.auth import Principal
-from restante.errors import NoSuchMaildrop, TemporaryFailure, UpdateIncomplete
+from restante.errors import MaildropInUse, NoSuchMaildrop, PermanentFailure, TemporaryFailure, UpdateIncomplete
 from restante.maildrop import Deleted, Maildrop
 from restante.stores.maildir import deleted, inspection
 from restante.stores.maildir.delivery import Incoming
@@ -112,7 +112,10 @@ class MaildirStore:
     def _purged(self, folder: Folder) -> Iterator[str]:
         try:
             yield from deleted.purge(folder, self._undo)
-        except OSError as error:
+            deleted.forget_ids(folder)
+        except MaildropInUse:  # there is no hurry
+            return
+        except (OSError, PermanentFailure) as error:
             log.warning("purging failed: %s", error)
 
     def _maildirs(self) -> Iterator[str]:

@@ -116,3 +116,26 @@ def purge(folder: Folder, undo: float) -> Iterator[str]:
             removed += unlink_if_there(path)
             if removed % PORTION == 0:
                 yield path
+
+
+def forget_ids(folder: Folder) -> None:
+    """Forget the ids of messages that are gone for good.
+
+    Raises:
+        MaildropInUse: a session has the maildrop; there is no hurry.
+        PermanentFailure: the list of ids is damaged.
+        OSError: something cannot be listed or written.
+    """
+    path = folder.ours(ids.NAME)
+    given = ids.read(path)
+    if len(given.known) < ids.MANY or not ids.is_mostly_idle(given, _bases(folder)):
+        return  # without the lock: whoever logs in now must not find it taken
+    lock = folder.lock()
+    try:
+        ids.forget(path, ids.read(path), _bases(folder))
+    finally:
+        os.close(lock)
+
+
+def _bases(folder: Folder) -> set[str]:
+    return {base for base, _ in folder.places()} | {names.base_name(one.name) for one in kept(folder)}

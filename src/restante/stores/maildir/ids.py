@@ -14,7 +14,7 @@ before a client sees the id (P-129).
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -26,6 +26,8 @@ from restante.stores.maildir.system import READ_FLAGS, sync_directory, write_all
 NAME = "ids"
 """Below our subfolder."""
 _HEAD = b"restante ids 1\n"
+MANY = 100
+"""Lines from which it is worth while to look for some that can go."""
 _SAFE = "!\"#$&'()*+,/:;<=>?@[\\]^`{|}~"
 
 
@@ -130,19 +132,27 @@ def add(path: str, known: Mapping[Key, Known], following: Following | None = Non
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def forget(path: str, ids: Ids, bases: Iterable[str]) -> None:
-    """Write the file anew without what it says of messages that are gone for good; under the session's lock.
+def is_mostly_idle(ids: Ids, bases: Collection[str]) -> bool:
+    """Say whether half of a long list is of messages that are gone for good.
+
+    Args:
+        ids: the list.
+        bases: base names of messages that are here or can come back.
+    """
+    if len(ids.known) < MANY:
+        return False
+    return sum(base in bases for base, _ in ids.known) <= len(ids.known) / 2
+
+
+def forget(path: str, ids: Ids, bases: Collection[str]) -> None:
+    """Write the file anew without messages that are gone for good; under the session's lock.
 
     Raises:
         OSError: the old file is still there.
     """
-    left = set(bases)
-    kept = {key: one for key, one in ids.known.items() if key[0] in left}
-    if len(kept) == len(ids.known):
-        return
+    kept = {key: one for key, one in ids.known.items() if key[0] in bases}
     aside = f"{path}.new"
-    with_nothing = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    os.close(with_nothing)
+    os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
     add(aside, kept, ids.following)
     os.rename(aside, path)
     sync_directory(os.path.dirname(path))
