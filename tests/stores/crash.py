@@ -1,23 +1,30 @@
 """Kills a process after each of its system calls, and says what is on disk then.
 
 Run as ``python -m tests.stores.crash FOLDER WORK``: for n = 1, 2, … a child process does the work and is killed by
-SIGKILL right after its nth system call; one line of JSON for each.  A process of its own, because it forks.
+SIGKILL right after its nth system call; one line of JSON for each, with what is on disk then, what the next session
+sees, and what the one after that sees when the index has been lost, too.  A process of its own, because it forks.
 """
 
+import asyncio
 import json
 import os
 import shutil
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from restante.auth import Principal
+from restante.maildrop import Given
 from restante.stores import maildir as package
+from restante.stores.maildir import MaildirStore, adopting, deleted, ids
 from restante.stores.maildir.delivery import Incoming
 from restante.stores.maildir.folder import Folder
+from restante.stores.maildir.ids import Known
 from restante.stores.maildir.listing import scan
-from restante.stores.maildir.quota import Quota
+from restante.stores.maildir.quota import Limits, Quota
 from restante.stores.maildir.records import Memory
 from restante.stores.maildir.removal import remove
 
@@ -67,29 +74,93 @@ def prepare(path: Path) -> Folder:
     return maildir
 
 
-def update(maildir: Folder, *, keep: bool, arm: Callable[[], None]) -> None:
-    """What a QUIT does; `arm` is called where the UPDATE state begins."""
-    maildir.lock()
-    messages = scan(maildir, Memory()).messages
-    arm()
-    remove(maildir, [messages[number - 1] for number in MARKED], keep=keep)
+Arm = Callable[[], None]
+"""Called where the work begins whose system calls are counted."""
 
 
-def deliver(maildir: Folder, arm: Callable[[], None]) -> None:
-    """What one delivery does."""
+def update(maildir: Folder, arm: Arm, *, keep: bool) -> None:
+    """What a QUIT does, the index and the quota included."""
+    Quota(maildir).recalculate(Limits(messages=100))
+    asyncio.run(_quit(maildir, arm, keep=keep))
+
+
+async def _quit(maildir: Folder, arm: Arm, *, keep: bool) -> None:
+    path = Path(maildir.path)
+    maildrop = await MaildirStore(f"{path.parent}/{{user}}", 60 if keep else 0).open(Principal(path.name))
     arm()
-    incoming = Incoming(maildir, "1000000000.M1P1Q1R00000000.host", Quota(maildir))
+    await maildrop.update(MARKED)
+    await maildrop.close()
+
+
+def deliver(maildir: Folder, arm: Arm) -> None:
+    """What one delivery does, the quota included."""
+    quota = Quota(maildir)
+    quota.recalculate(Limits(messages=100))
+    arm()
+    incoming = Incoming(maildir, "1000000000.M1P1Q1R00000000.host", quota)
     for octets in DELIVERED:
         incoming.write(octets)
     incoming.commit()
     incoming.discard()
 
 
-def create(path: Path, arm: Callable[[], None]) -> None:
+def create(maildir: Folder, arm: Arm) -> None:
     """What the first login of a user does."""
-    shutil.rmtree(path)
+    shutil.rmtree(maildir.path)
     arm()
-    Folder(str(path)).create()
+    maildir.create()
+
+
+def write_index(maildir: Folder, arm: Arm) -> None:
+    """What a login does that finds something new, and an old index."""
+    scan(maildir, Memory())
+    (Path(maildir.path) / "new/6.f.host").write_bytes(b"six\n")
+    os.link(maildir.join("new/6.f.host"), maildir.join("tmp/spare"))
+    (Path(maildir.path) / "cur/6.f.host:2,S").write_bytes(b"copy\n")  # so that ids must be written down, too
+    arm()
+    scan(maildir, Memory())
+
+
+def adopt(maildir: Folder, arm: Arm) -> None:
+    """Taking over ids, for the second time."""
+    messages = scan(maildir, Memory()).messages
+    adopting.adopt(maildir, messages, [Given(2, "old2"), Given(1, "old1")], "", "")
+    messages = scan(maildir, Memory()).messages
+    arm()
+    adopting.adopt(maildir, messages, [Given(number, f"new{number}") for number in (3, 2, 1)], "", "")
+
+
+def undo(maildir: Folder, arm: Arm) -> None:
+    """Bringing back what a QUIT has removed."""
+    stored = scan(maildir, Memory()).messages
+    remove(maildir, [stored[number - 1] for number in MARKED], keep=True)
+    ids = {one.unique_id for one in deleted.kept(maildir)}
+    arm()
+    deleted.restore(maildir, ids)
+
+
+def purge(maildir: Folder, arm: Arm) -> None:
+    """The time of what a QUIT has removed is over; and much of the list of ids can go."""
+    stored = scan(maildir, Memory()).messages
+    many = {(f"gone{number}", 0): Known(f"gone{number}", number) for number in range(200)}
+    ids.add(maildir.ours(ids.NAME), {**many, ("3.c.host", 0): Known("three", 1000)})
+    remove(maildir, [stored[number - 1] for number in MARKED], keep=True)
+    arm()
+    for _ in deleted.purge(maildir, -1):
+        pass
+    deleted.forget_ids(maildir)
+
+
+WORKS: dict[str, Callable[[Folder, Arm], None]] = {
+    "update": partial(update, keep=True),
+    "update-unlink": partial(update, keep=False),
+    "deliver": deliver,
+    "create": create,
+    "index": write_index,
+    "adopt": adopt,
+    "undo": undo,
+    "purge": purge,
+}
 
 
 def die_after(calls: int, path: Path, work: str) -> int:
@@ -105,12 +176,7 @@ def die_after(calls: int, path: Path, work: str) -> int:
                     setattr(module, "os", dying)  # noqa: B010  (mypy knows that modules have no such attribute)
 
         try:
-            if work == "deliver":
-                deliver(maildir, arm)
-            elif work == "create":
-                create(path, arm)
-            else:
-                update(maildir, keep=work == "update", arm=arm)
+            WORKS[work](maildir, arm)
             os._exit(0)
         except BaseException as error:  # noqa: BLE001  (the parent reports it)
             os.write(2, f"{error!r}\n".encode())
@@ -131,7 +197,18 @@ def main(path: Path, work: str) -> None:
             for file in sorted(path.rglob("*"))
             if file.is_file()
         }
-        print(json.dumps({"calls": calls, "finished": status == 0, "files": files}))
+        listings = [asyncio.run(listed(path))]
+        (path / "restante/index").unlink(missing_ok=True)
+        listings.append(asyncio.run(listed(path)))
+        print(json.dumps({"calls": calls, "finished": status == 0, "files": files, "listings": listings}))
+
+
+async def listed(path: Path) -> list[tuple[str, int]]:
+    """What the next session of another process sees: unique-ids and octets."""
+    maildrop = await MaildirStore(f"{path.parent}/{{user}}").open(Principal(path.name))
+    found = [(message.unique_id, message.octets) for message in maildrop.listing]
+    await maildrop.close()
+    return found
 
 
 if __name__ == "__main__":
