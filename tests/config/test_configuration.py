@@ -13,6 +13,7 @@ from restante.auth import Password, Principal
 from restante.authenticators.chain import Chain
 from restante.authenticators.passwd_file import PasswdFile
 from restante.config import Configuration, ConfigurationError, find
+from restante.errors import TemporaryFailure
 from restante.server.addresses import Address
 from restante.server.listener import Listener
 from restante.server.service import Door, Limits
@@ -210,6 +211,17 @@ def test_quotas(path: Path, lines: str, first_line: bytes) -> None:
 
     asyncio.run(deliver())
     assert (path.parent / "mail/bob/maildirsize").read_bytes().splitlines()[0] == first_line
+
+
+def test_a_file_that_must_exist(path: Path) -> None:
+    """Field notes 4.2: without it no maildrop is empty, it is out of reach."""
+    store = read(path, SMALL + 'must_exist = "mail/.mounted"\n').store
+    (path.parent / "mail").mkdir()
+    with pytest.raises(TemporaryFailure, match=r"mail/\.mounted is missing; is the file system with the mail mounted"):
+        asyncio.run(store.open(Principal("bob")))
+    assert list((path.parent / "mail").iterdir()) == []
+    (path.parent / "mail/.mounted").touch()
+    asyncio.run(store.open(Principal("bob")))
 
 
 @pytest.mark.parametrize("undo", ["0", "90s", "30m", "12h", "7d", "2w"])

@@ -46,10 +46,19 @@ class Running:
 
 
 @contextmanager
-def running(*arguments: str, listeners: int = 1, log: IO[str] | int = subprocess.DEVNULL) -> Iterator[Running]:
-    """Start ``restante …`` and wait until all its listeners are ready; end it in the end."""
+def running(
+    *arguments: str, listeners: int = 1, log: IO[str] | int = subprocess.DEVNULL, under: tuple[str, ...] = ()
+) -> Iterator[Running]:
+    """Start ``restante …`` and wait until all its listeners are ready; end it in the end.
+
+    Args:
+        arguments: of the program.
+        listeners: how many are waited for.
+        log: where its standard error goes.
+        under: a program that runs it.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-m", "restante", *arguments],
+        [*under, sys.executable, "-m", "restante", *arguments],
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,

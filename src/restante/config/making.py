@@ -118,8 +118,15 @@ class Maker:
         login_delay = int(self._value("login_delay", seconds, settings.login_delay))
         path = str(self.path(("store", "path"), settings.path))
         limits = Limits(self._value("quota", octets, settings.quota), settings.quota_messages)
-        quota = limits if any(limits) else None
-        store = MaildirStore(path, undo, self._hostname, login_delay=login_delay, expire=expire, quota=quota)
+        store = MaildirStore(
+            path,
+            undo,
+            self._hostname,
+            login_delay=login_delay,
+            expire=expire,
+            quota=limits if any(limits) else None,
+            must_exist=str(self.path(("store", "must_exist"), settings.must_exist)) if settings.must_exist else "",
+        )
         return store, expire, login_delay
 
     def _value(self, key: str, read: Callable[[str], T], text: str) -> T:

@@ -42,9 +42,11 @@ class MaildirStore:
         login_delay: seconds between two logins to one maildrop (RFC 2449 section 6.5).
         expire: days after which messages go, at the next login; 0 and None: they stay (RFC 2449 section 6.7).
         quota: what may be in a maildrop; None: what its own ``maildirsize`` says (M-016).
+        must_exist: a file without which no maildrop is what it seems, because the file system that holds it is not
+            mounted; ``""``: none.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (one for each key of the table [store])
         self,
         path: str,
         undo: float = 7 * 86400,
@@ -53,6 +55,7 @@ class MaildirStore:
         login_delay: float = 0,
         expire: int | None = None,
         quota: Limits | None = None,
+        must_exist: str = "",
     ) -> None:
         self._login_delay = login_delay
         self._expire = expire
@@ -60,6 +63,7 @@ class MaildirStore:
         self._undo = undo
         self._names = NameGenerator(hostname or socket.gethostname())
         self._quota = quota
+        self._must_exist = must_exist
         self._memory = Memory()
         self._seen = Seen()
 
@@ -209,6 +213,8 @@ class MaildirStore:
         base = os.path.dirname(_PLACEHOLDER.split(self._path)[0]) or "."
         if not os.path.isdir(base):
             raise TemporaryFailure(f"{base}: the folder of all maildrops is missing; is it mounted?")
+        if self._must_exist and not os.path.exists(self._must_exist):
+            raise TemporaryFailure(f"{self._must_exist} is missing; is the file system with the mail mounted?")
 
     def _begin_delivery(self, user: str) -> Incoming:
         folder = self._existing(user)

@@ -9,7 +9,7 @@ from operator import itemgetter
 
 from restante.stores.maildir import ids, index
 from restante.stores.maildir.folder import SEARCHES, Folder
-from restante.stores.maildir.measuring import QUIET, examine, is_as_measured
+from restante.stores.maildir.measuring import QUIET, examine, is_as_measured, unknown
 from restante.stores.maildir.naming import Naming
 from restante.stores.maildir.records import DIRECTORIES, Key, Memory, Paths, Snapshot, Stamp, Stored
 
@@ -110,6 +110,8 @@ class _Look:
         self._folder = folder
         self._now = now
         self._thorough = thorough
+        self.errors: list[OSError] = []
+        """Of files that could not be looked at."""
 
     def files(self, directories: Sequence[str]) -> dict[Key, Stored]:
         """Return the messages: those that were known as they were known, others as their names have them."""
@@ -119,7 +121,7 @@ class _Look:
             files = self._folder.places(directories)
             for _ in range(SEARCHES):
                 for key, paths in files.items():
-                    stored = self._seen(root, paths, self.before.get(key))
+                    stored = self._seen(root, key[1], paths, self.before.get(key))
                     if stored is not None:
                         found[key] = stored
                 # Moved since it was listed, or missed by the listing because it was just moving (M-006).
@@ -130,14 +132,19 @@ class _Look:
                 files = {key: again[key] for key in missing & again.keys()}
         finally:
             os.close(root)
+        if self.errors and len(self.errors) >= len(found):
+            raise self.errors[0]
         return found
 
-    def _seen(self, root: int, paths: Paths, stored: Stored | None) -> Stored | None:
+    def _seen(self, root: int, inode: int, paths: Paths, stored: Stored | None) -> Stored | None:
         """Compare a file with what is known of it; None if it is no longer there."""
         try:
             status = os.stat(paths[-1], dir_fd=root, follow_symlinks=False)
         except FileNotFoundError:
             return None
+        except OSError as error:  # that hurts this message only (P-293), unless it is the same with all of them
+            self.errors.append(error)
+            return stored._replace(settled=False) if stored is not None else unknown(paths, inode)
         if stored is not None and stored.settled and not self._thorough and is_as_measured(stored, status):
             return stored if stored.paths == paths else stored._replace(paths=paths)
         # Sizes in a name are those of the file that got it: not of what somebody wrote into it later.

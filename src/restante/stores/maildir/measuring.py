@@ -10,7 +10,7 @@ from restante.protocol.framing import wire_octets
 from restante.protocol.surrogate import surrogate_octets
 from restante.stores.maildir import names
 from restante.stores.maildir.names import Sizes
-from restante.stores.maildir.records import NOT_ADOPTED, UNREADABLE, Order, Stored
+from restante.stores.maildir.records import NOT_ADOPTED, UNREADABLE, Order, Paths, Stored
 from restante.stores.maildir.system import READ_FLAGS
 
 PIECE = 262_144
@@ -73,6 +73,13 @@ def examine(root: str, path: str, status: os.stat_result, now: float, *, trust_n
     order: Order = (NOT_ADOPTED, *(arrived or (max(0, int(status.st_mtime)), 0)))
     message = Message(names.unique_id(base), sizes.wire, wire_form, sizes.surrogate)
     return Stored(message, (path,), status.st_ino, sizes.stored, status.st_mtime_ns, order, settled)
+
+
+def unknown(paths: Paths, inode: int) -> Stored:
+    """Return what there is to say of a file of which the system tells nothing but its name."""
+    base = names.base_name(paths[-1].partition("/")[2])
+    order: Order = (NOT_ADOPTED, *(names.arrival(base) or (0, 0)))
+    return Stored(Message(names.unique_id(base), 0), paths, inode, UNREADABLE, 0, order, settled=False)
 
 
 def is_as_measured(stored: Stored, status: os.stat_result) -> bool:
