@@ -35,11 +35,17 @@ def measure(path: str) -> Measured:
     """
     descriptor = os.open(path, READ_FLAGS)
     try:
-        wire = wire_octets(_pieces(descriptor))
-        surrogate = surrogate_octets(_pieces(descriptor))
+        first = os.read(descriptor, PIECE)
         status = os.fstat(descriptor)
+        is_whole = len(first) == status.st_size  # most messages are, and are read once
+
+        def pieces() -> Iterator[bytes]:
+            return iter((first,)) if is_whole else _pieces(descriptor)
+
+        wire, surrogate = wire_octets(pieces()), surrogate_octets(pieces())
+        status = status if is_whole else os.fstat(descriptor)
         # As many octets as RETR sends: every line ends in CRLF, and so does the last.
-        wire_form = wire == status.st_size and not _stuffed(_pieces(descriptor))
+        wire_form = wire == status.st_size and not _stuffed(pieces())
         return Measured(Sizes(status.st_size, wire, surrogate), wire_form, status)
     finally:
         os.close(descriptor)
