@@ -149,11 +149,8 @@ class _Look:
             return stored if stored.paths == paths else stored._replace(paths=paths)
         # Sizes in a name are those of the file that got it: not of what somebody wrote into it later.
         trust_name = stored is None and not self._thorough
-        fresh = examine(self._folder.path, paths[-1], status, self._now, trust_name=trust_name)
-        if fresh is None:
-            return None
-        fresh = fresh._replace(paths=paths)
-        return fresh if stored is None else with_name_of(fresh, stored)
+        fresh = examine(self._folder.path, paths, status, self._now, trust_name=trust_name)
+        return fresh if fresh is None or stored is None else with_name_of(fresh, stored)
 
 
 def with_name_of(fresh: Stored, stored: Stored) -> Stored:

@@ -51,7 +51,7 @@ def measure(path: str) -> Measured:
         os.close(descriptor)
 
 
-def examine(root: str, path: str, status: os.stat_result, now: float, *, trust_name: bool = True) -> Stored | None:
+def examine(root: str, paths: Paths, status: os.stat_result, now: float, *, trust_name: bool = True) -> Stored | None:
     """Find out what there is to know of a file that was just seen; None if it is no longer there.
 
     A message that cannot be read gets its size on disk, so that it hurts nobody but itself (P-293).  The unique-id is
@@ -59,26 +59,27 @@ def examine(root: str, path: str, status: os.stat_result, now: float, *, trust_n
 
     Args:
         root: the Maildir.
-        path: below it.
+        paths: the file's names below it.
         status: of the file.
         now: in seconds since 1970.
         trust_name: whether sizes in a name that our own delivery wrote are those of the file (M-012).
     """
-    base = names.base_name(path.partition("/")[2])
+    base = paths[-1][4:].partition(":")[0]
     arrived = names.arrival(base)
     sizes = names.known_sizes(base) if trust_name else None
     wire_form, settled = False, True
     if sizes is None or sizes.stored != status.st_size or arrived is None:
         try:
-            sizes, wire_form, status = measure(f"{root}/{path}")
+            sizes, wire_form, status = measure(f"{root}/{paths[-1]}")
             settled = status.st_mtime < now - QUIET
         except FileNotFoundError:
             return None
         except OSError:
             sizes, settled = Sizes(UNREADABLE, status.st_size, 0), False
-    order: Order = (NOT_ADOPTED, *(arrived or (max(0, int(status.st_mtime)), 0)))
+    seconds, microseconds = arrived or (max(0, int(status.st_mtime)), 0)
     message = Message(names.unique_id(base), sizes.wire, wire_form, sizes.surrogate)
-    return Stored(message, (path,), status.st_ino, sizes.stored, status.st_mtime_ns, order, settled)
+    order = NOT_ADOPTED, seconds, microseconds
+    return Stored(message, paths, status.st_ino, sizes.stored, status.st_mtime_ns, order, settled)
 
 
 def unknown(paths: Paths, inode: int) -> Stored:

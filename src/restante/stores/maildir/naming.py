@@ -1,7 +1,7 @@
 """Which unique-id a message has.  Under the session's lock."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from restante.stores.maildir import foreign, ids, names
 from restante.stores.maildir.folder import Folder
@@ -43,8 +43,7 @@ class Naming:
             named = {key: self._by_list(key, stored) for key, stored in named.items()}
         owners = {stored.message.unique_id: stored for stored in (*rest, *named.values())}
         hidden = self._follow(new)
-        # By inode: of two files with one base name the same one comes first whenever the index is lost.
-        for key in sorted(new.keys() - hidden, key=lambda key: key[1]):
+        for key in _in_order(new.keys() - hidden):
             stored = self._by_list(key, new[key])
             owner = owners.get(stored.message.unique_id)
             if owner is not None:
@@ -57,6 +56,8 @@ class Naming:
         return named, not hidden
 
     def _by_list(self, key: Key, stored: Stored) -> Stored:
+        if not (self._to_save or self._given.known or key in self._before):
+            return stored
         known = self._to_save.get((key[0], 0)) or self._given.of(key)
         if known is not None:
             return _with(stored, known)
@@ -102,6 +103,13 @@ class Naming:
             log.warning("%s: new messages stay hidden, because their ids cannot be saved: %s", self._folder.path, error)
             return False
         return True
+
+
+def _in_order(keys: Collection[Key]) -> Iterable[Key]:
+    """Sort by inode: of two files with one base name the same one comes first whenever the index is lost."""
+    if len({base for base, _ in keys}) == len(keys):
+        return keys
+    return sorted(keys, key=lambda key: key[1])
 
 
 def _with(stored: Stored, known: Known) -> Stored:

@@ -69,7 +69,7 @@ class MaildirMaildrop:
         stored = self._now[number - 1]
         file, status = self._folder.open(stored.path)
         if not is_as_measured(stored, status):
-            fresh = examine(self._folder.path, stored.path, status, time.time(), trust_name=False)
+            fresh = examine(self._folder.path, stored.paths, status, time.time(), trust_name=False)
             stored = stored if fresh is None else listing.with_name_of(fresh, stored)
             self._correct(number, stored)
         listed = self.listing[number - 1]
@@ -120,7 +120,7 @@ class MaildirMaildrop:
             status = os.stat(self._folder.join(stored.path), follow_symlinks=False)
         except OSError:
             return
-        fresh = examine(self._folder.path, stored.path, status, time.time(), trust_name=False)
+        fresh = examine(self._folder.path, stored.paths, status, time.time(), trust_name=False)
         if fresh is not None:
             self._correct(number, listing.with_name_of(fresh, stored))
 
