@@ -18,8 +18,9 @@ ALLOWED = {
     "stores": {"maildrop", "auth", "errors", "protocol.framing", "protocol.surrogate"},
     "authenticators": {"auth", "saslprep", "errors"},
     "server": {"protocol", "maildrop", "auth", "errors"},
+    "client": {"protocol", "errors"},
     "config": {"server", "stores", "authenticators", "protocol", "maildrop", "auth", "errors"},
-    "cli": {"config", "server", "maildrop", "auth", "saslprep", "errors"},
+    "cli": {"config", "server", "client", "protocol", "maildrop", "auth", "saslprep", "errors"},
     "__init__": set[str](),
     "__main__": {"cli"},
 }

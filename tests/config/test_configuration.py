@@ -217,7 +217,7 @@ def test_a_file_that_must_exist(path: Path) -> None:
     """Field notes 4.2: without it no maildrop is empty, it is out of reach."""
     store = read(path, SMALL + 'must_exist = "mail/.mounted"\n').store
     (path.parent / "mail").mkdir()
-    with pytest.raises(TemporaryFailure, match=r"mail/\.mounted is missing; is the file system with the mail mounted"):
+    with pytest.raises(TemporaryFailure, match=r"mail/\.mounted: must exist, and is missing"):
         asyncio.run(store.open(Principal("bob")))
     assert list((path.parent / "mail").iterdir()) == []
     (path.parent / "mail/.mounted").touch()
@@ -394,7 +394,7 @@ def test_missing_tables(path: Path, text: str, said: str) -> None:
             change('"passwd-file"', "7 # HERE"),
             'kind "7" is not known; right are "passwd-file", "oauth", "anonymous", or "module:Class"',
         ),
-        (change('"maildir"', '"mbox" # HERE'), 'kind "mbox" is not known; right are "maildir", "memory", or "module:'),
+        (change('"maildir"', '"mh" # HERE'), 'kind "mh" is not known; right are "maildir", "mbox", "memory", or "mod'),
         (change('"127.0.0.1:0"', '"127.0.0.1" # HERE'), "address: '127.0.0.1' is no address; right are \"host:port\""),
         (change('"127.0.0.1:0"', '"localhosts:0" # HERE'), "address: 'localhosts' is no IP address; right are"),
         (change('"127.0.0.1:0"', '"127.0.0.1:70000" # HERE'), "address: '127.0.0.1:70000' is no address; right are"),

@@ -16,9 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from restante import stores
 from restante.auth import Principal
 from restante.maildrop import Given
-from restante.stores import maildir as package
 from restante.stores.maildir import MaildirStore, adopting, deleted, ids
 from restante.stores.maildir.delivery import Incoming
 from restante.stores.maildir.folder import Folder
@@ -172,7 +172,7 @@ def die_after(calls: int, path: Path, work: str) -> int:
         def arm() -> None:
             dying = DyingOs(calls)
             for module in list(sys.modules.values()):
-                if module.__name__.startswith(package.__name__) and hasattr(module, "os"):
+                if module.__name__.startswith(stores.__name__) and hasattr(module, "os"):
                     setattr(module, "os", dying)  # noqa: B010  (mypy knows that modules have no such attribute)
 
         try:

@@ -14,6 +14,7 @@ from restante.maildrop import Maildrop, MaildropStore
 from restante.protocol.framing import CrlfLines, wire_octets
 from restante.protocol.message_encoder import MessageEncoder
 from restante.stores.maildir import MaildirStore
+from restante.stores.mbox import MboxStore
 from restante.stores.memory import MemoryStore
 
 BOB = Principal("bob")
@@ -23,6 +24,8 @@ KINDS: dict[str, Callable[[Path], MaildropStore]] = {
     "memory": lambda _: MemoryStore(),
     "maildir": lambda path: MaildirStore(f"{path}/{{user}}"),
     "maildir, undo off": lambda path: MaildirStore(f"{path}/{{user}}", undo=0),
+    "mbox": lambda path: MboxStore(f"{path}/{{user}}"),
+    "mbox, mboxo": lambda path: MboxStore(f"{path}/{{user}}", "mboxo", dotlock=False, index=f"{path}/index"),
 }
 
 

@@ -16,6 +16,7 @@ from restante.config.settings import (
     AnonymousSettings,
     KeyPairSettings,
     MaildirSettings,
+    MboxSettings,
     MemorySettings,
     OAuthSettings,
     PasswdFileSettings,
@@ -28,6 +29,7 @@ from restante.maildrop import MaildropStore
 from restante.server.tls import Certificates, KeyPair, TlsFiles
 from restante.stores.maildir import MaildirStore
 from restante.stores.maildir.quota import Limits
+from restante.stores.mbox import MboxStore
 from restante.stores.memory import MemoryStore
 
 T = TypeVar("T")
@@ -96,9 +98,11 @@ class Maker:
         place: Place = ("store",)
         if data is None:
             raise self._source.error((), "no [store] says where the mail is")
-        kind = self._kind(place, data, ["maildir", "memory"])
+        kind = self._kind(place, data, ["maildir", "mbox", "memory"])
         if kind == "maildir":
             return self._maildir_store(self._source.convert(place, data, MaildirSettings))
+        if kind == "mbox":
+            return self._mbox_store(self._source.convert(place, data, MboxSettings)), None, 0
         if kind == "memory":
             self._source.convert(place, data, MemorySettings)
             return MemoryStore(), None, 0
@@ -106,17 +110,10 @@ class Maker:
         return made, None, 0
 
     def _maildir_store(self, settings: MaildirSettings) -> tuple[MaildropStore, int | None, int]:
-        for match in _PLACEHOLDER.finditer(settings.path):
-            if match[1] not in ("user", "local", "domain"):
-                raise self._source.error(
-                    ("store", "path"), f"path: {match[0]} stands for nothing; right are {{user}}, {{local}}, {{domain}}"
-                )
-        if "{user}" not in settings.path and "{local}" not in settings.path:
-            raise self._source.error(("store", "path"), "path: without {user} or {local} all users share one maildrop")
+        path = self._template(settings.path)
         undo = self._value("undo", seconds, settings.undo)
         expire = self._value("expire", days, settings.expire)
         login_delay = int(self._value("login_delay", seconds, settings.login_delay))
-        path = str(self.path(("store", "path"), settings.path))
         limits = Limits(self._value("quota", octets, settings.quota), settings.quota_messages)
         store = MaildirStore(
             path,
@@ -128,6 +125,28 @@ class Maker:
             must_exist=str(self.path(("store", "must_exist"), settings.must_exist)) if settings.must_exist else "",
         )
         return store, expire, login_delay
+
+    def _mbox_store(self, settings: MboxSettings) -> MaildropStore:
+        if _PLACEHOLDER.search(settings.index):
+            raise self._source.error(("store", "index"), "index: is one folder for all users, without placeholders")
+        return MboxStore(
+            self._template(settings.path),
+            settings.format,
+            dotlock=settings.dotlock,
+            index=str(self.path(("store", "index"), settings.index)) if settings.index else "",
+            must_exist=str(self.path(("store", "must_exist"), settings.must_exist)) if settings.must_exist else "",
+        )
+
+    def _template(self, path: str) -> str:
+        """Check the path of each user's maildrop."""
+        for match in _PLACEHOLDER.finditer(path):
+            if match[1] not in ("user", "local", "domain"):
+                raise self._source.error(
+                    ("store", "path"), f"path: {match[0]} stands for nothing; right are {{user}}, {{local}}, {{domain}}"
+                )
+        if "{user}" not in path and "{local}" not in path:
+            raise self._source.error(("store", "path"), "path: without {user} or {local} all users share one maildrop")
+        return str(self.path(("store", "path"), path))
 
     def _value(self, key: str, read: Callable[[str], T], text: str) -> T:
         try:

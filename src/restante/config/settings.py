@@ -87,6 +87,17 @@ class MaildirSettings(msgspec.Struct, frozen=True, kw_only=True):
     must_exist: str = ""
 
 
+class MboxSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[store]` with `kind = "mbox"`."""
+
+    kind: str
+    path: str
+    format: Literal["mboxrd", "mboxo"] = "mboxrd"
+    dotlock: bool = True
+    index: str = ""
+    must_exist: str = ""
+
+
 class MemorySettings(msgspec.Struct, frozen=True, kw_only=True):
     """`[store]` with `kind = "memory"`."""
 

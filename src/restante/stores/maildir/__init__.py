@@ -3,18 +3,18 @@
 import asyncio
 import logging
 import os
-import re
 import socket
 import time
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 from restante.auth import Principal
-from restante.errors import MaildropInUse, NoSuchMaildrop, PermanentFailure, TemporaryFailure, UpdateIncomplete
+from restante.errors import MaildropInUse, PermanentFailure, UpdateIncomplete
 from restante.maildrop import Deleted, Maildrop
+from restante.stores.files import PathTemplate, in_thread
 from restante.stores.maildir import deleted, inspection
 from restante.stores.maildir.delivery import Incoming
-from restante.stores.maildir.folder import OURS, Folder
+from restante.stores.maildir.folder import Folder
 from restante.stores.maildir.listing import scan
 from restante.stores.maildir.names import NameGenerator
 from restante.stores.maildir.quota import Limits, Quota
@@ -22,11 +22,9 @@ from restante.stores.maildir.records import Memory, Snapshot
 from restante.stores.maildir.removal import remove
 from restante.stores.maildir.seen import Seen
 from restante.stores.maildir.session import MaildirMaildrop
-from restante.stores.maildir.system import in_thread
 
 log = logging.getLogger("restante.store")
 
-_PLACEHOLDER = re.compile(r"\{(user|local|domain)\}")
 _HEADER = 8192
 
 
@@ -59,11 +57,10 @@ class MaildirStore:
     ) -> None:
         self._login_delay = login_delay
         self._expire = expire
-        self._path = path
+        self._template = PathTemplate(path, must_exist)
         self._undo = undo
         self._names = NameGenerator(hostname or socket.gethostname())
         self._quota = quota
-        self._must_exist = must_exist
         self._memory = Memory()
         self._seen = Seen()
 
@@ -104,14 +101,20 @@ class MaildirStore:
 
     async def keep_house(self) -> None:
         """See `Housekept.keep_house`: deleted messages and unfinished deliveries whose time is over go."""
-        self._check_mounted()
-        for path in self._maildirs():
-            steps = self._purged(Folder(path))
+        self._template.check_mounted()
+        steps = self._purging()
+        began = time.monotonic()
+        while await in_thread(next, steps, None) is not None:
+            await asyncio.sleep(time.monotonic() - began)  # sessions come first: half of the time at most
             began = time.monotonic()
-            while await in_thread(next, steps, None) is not None:
-                await asyncio.sleep(time.monotonic() - began)  # sessions come first: half of the time at most
-                began = time.monotonic()
-            await asyncio.sleep(0)
+
+    def _purging(self) -> Iterator[str]:
+        """Go through all Maildirs that we have been in; gives a name whenever it can pause."""
+        for path in self._template.existing():
+            folder = Folder(path)
+            if os.path.isdir(folder.ours()):
+                yield from self._purged(folder)
+                yield path
 
     def _purged(self, folder: Folder) -> Iterator[str]:
         try:
@@ -122,26 +125,13 @@ class MaildirStore:
         except (OSError, PermanentFailure) as error:
             log.warning("purging failed: %s", error)
 
-    def _maildirs(self) -> Iterator[str]:
-        """Give the Maildirs of all users, as far as we have been in them, one at a time."""
-        parts = self._path.split(os.sep)
-        first = next(number for number, part in enumerate(parts) if _PLACEHOLDER.search(part))
-        root = os.sep if self._path.startswith(os.sep) else os.curdir
-        return _matching(os.path.join(root, *parts[:first]), parts[first:])
-
     def folder(self, user: str) -> Folder:
         """Return the Maildir of a user, which need not exist.
 
         Raises:
             NoSuchMaildrop: the name does not fit into a path (P-291).
         """
-        local, _, domain = user.rpartition("@") if "@" in user else (user, "", "")
-        parts = {"user": user, "local": local, "domain": domain}
-        for name in _PLACEHOLDER.findall(self._path):
-            value = parts[name]
-            if not value or value.startswith(".") or "/" in value or "\0" in value:
-                raise NoSuchMaildrop(f"{user!r} gives no folder name for {{{name}}}")
-        return Folder(_PLACEHOLDER.sub(lambda match: parts[match[1]], self._path))
+        return Folder(self._template.path(user))
 
     def _open(self, user: str) -> Maildrop:
         folder = self._existing(user)
@@ -175,15 +165,15 @@ class MaildirStore:
         return scan(folder, self._memory)
 
     def _problems(self, folder: Folder) -> list[str]:
-        self._check_mounted()
+        self._template.check_mounted()
         return list(inspection.problems(folder)) if os.path.lexists(folder.path) else []
 
     def _repair(self, folder: Folder) -> list[str]:
-        self._check_mounted()
+        self._template.check_mounted()
         return list(inspection.repaired(folder, self._quota)) if os.path.isdir(folder.path) else []
 
     def _deleted(self, folder: Folder) -> list[Deleted]:
-        self._check_mounted()
+        self._template.check_mounted()
         found = []
         for one in deleted.kept(folder):
             with open(one.path, "rb") as file:
@@ -192,7 +182,7 @@ class MaildirStore:
         return found
 
     def _restore(self, folder: Folder, unique_ids: Collection[str]) -> list[str]:
-        self._check_mounted()
+        self._template.check_mounted()
         if not os.path.isdir(folder.ours("deleted")):
             return []
         lock = folder.lock()
@@ -205,16 +195,9 @@ class MaildirStore:
 
     def _existing(self, user: str) -> Folder:
         folder = self.folder(user)
-        self._check_mounted()
+        self._template.check_mounted()
         folder.create(had_mail=folder.path in self._seen)
         return folder
-
-    def _check_mounted(self) -> None:
-        base = os.path.dirname(_PLACEHOLDER.split(self._path)[0]) or "."
-        if not os.path.isdir(base):
-            raise TemporaryFailure(f"{base}: the folder of all maildrops is missing; is it mounted?")
-        if self._must_exist and not os.path.exists(self._must_exist):
-            raise TemporaryFailure(f"{self._must_exist} is missing; is the file system with the mail mounted?")
 
     def _begin_delivery(self, user: str) -> Incoming:
         folder = self._existing(user)
@@ -230,22 +213,3 @@ class _MaildirDelivery:
 
     async def commit(self) -> None:
         await in_thread(self._incoming.commit)
-
-
-def _matching(folder: str, parts: list[str]) -> Iterator[str]:
-    """Give the folders below one that have our subfolder, where the placeholders of a path may stand for anything."""
-    if not parts:
-        if os.path.isdir(os.path.join(folder, OURS)):
-            yield folder
-        return
-    if not _PLACEHOLDER.search(parts[0]):
-        yield from _matching(os.path.join(folder, parts[0]), parts[1:])
-        return
-    pattern = re.compile("(.+)".join(map(re.escape, _PLACEHOLDER.split(parts[0])[::2])), re.DOTALL)
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if pattern.fullmatch(entry.name) and not entry.name.startswith(".") and entry.is_dir():
-                    yield from _matching(entry.path, parts[1:])
-    except OSError as error:
-        log.warning("purging failed: %s", error)

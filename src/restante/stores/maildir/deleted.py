@@ -6,10 +6,10 @@ import time
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
+from restante.stores.files import sync_directory, unlink_if_there
 from restante.stores.maildir import ids, names
 from restante.stores.maildir.folder import OURS, Folder
 from restante.stores.maildir.ids import Ids
-from restante.stores.maildir.system import sync_directory, unlink_if_there
 
 STALE_TMP = 36 * 3600
 """Seconds after which an unfinished delivery is abandoned (M-004)."""

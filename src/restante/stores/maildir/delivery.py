@@ -4,10 +4,10 @@ import os
 
 from restante.protocol.framing import CrlfLines, LfLines
 from restante.protocol.surrogate import Surrogate
+from restante.stores.files import sync_directory, unlink_if_there, write_all
 from restante.stores.maildir import names
 from restante.stores.maildir.folder import Folder
 from restante.stores.maildir.quota import Quota
-from restante.stores.maildir.system import sync_directory, unlink_if_there, write_all
 
 
 class Incoming:
@@ -75,9 +75,8 @@ class Incoming:
             unlink_if_there(self._path)
 
     def _append(self, octets: bytes) -> None:
-        self._stored += len(octets)
         self._measure(self._crlf.feed(octets))
-        write_all(self._descriptor, octets)
+        self._stored = write_all(self._descriptor, octets, self._stored)
 
     def _measure(self, lines: bytes) -> None:
         self._wire += len(lines)

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from restante.errors import LoginDelayed, MaildropInUse, TemporaryFailure
+from restante.stores.files import READ_FLAGS, sync_directory
 from restante.stores.maildir import names
 from restante.stores.maildir.measuring import QUIET
 from restante.stores.maildir.records import DIRECTORIES, Key, Paths, Stamp, Stored
-from restante.stores.maildir.system import READ_FLAGS, sync_directory
 
 OURS = "restante"
 """The subfolder for our own files; without a leading dot, so that nobody takes it for a mail folder."""

@@ -19,9 +19,9 @@ from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from restante.errors import PermanentFailure
+from restante.stores.files import READ_FLAGS, sync_directory, write_all
 from restante.stores.maildir import index
 from restante.stores.maildir.records import Key, Stamp
-from restante.stores.maildir.system import READ_FLAGS, sync_directory, write_all
 
 NAME = "ids"
 """Below our subfolder."""
@@ -117,9 +117,8 @@ def add(path: str, known: Mapping[Key, Known], following: Following | None = Non
         size = os.fstat(descriptor).st_size
         whole = _end_of_lines(descriptor, size)
         os.ftruncate(descriptor, whole)  # what a crash left unfinished
-        os.lseek(descriptor, whole, os.SEEK_SET)
         try:
-            write_all(descriptor, b"".join(([] if whole else [_HEAD]) + lines))
+            write_all(descriptor, b"".join(([] if whole else [_HEAD]) + lines), whole)
             os.fsync(descriptor)
         except OSError:
             os.ftruncate(descriptor, whole)

@@ -17,8 +17,8 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import msgspec
 
+from restante.stores.files import READ_FLAGS, write_all
 from restante.stores.maildir.records import EMPTY, Snapshot, Stamp, Stored
-from restante.stores.maildir.system import READ_FLAGS, write_all
 
 NAME = "index"
 """Below our subfolder."""
@@ -87,7 +87,7 @@ def write(path: str, snapshot: Snapshot) -> Stamp:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(aside, flags, 0o600)
     try:
-        write_all(descriptor, octets)
+        write_all(descriptor, octets, 0)
         status = os.fstat(descriptor)
         os.rename(aside, path)
     except OSError:

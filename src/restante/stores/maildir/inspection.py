@@ -5,13 +5,13 @@ import time
 from collections.abc import Iterator
 
 from restante.errors import Condition
+from restante.stores.files import sync_directory, unlink_if_there
 from restante.stores.maildir import deleted, ids, index, names
 from restante.stores.maildir.folder import Folder
 from restante.stores.maildir.listing import scan
 from restante.stores.maildir.measuring import measure
 from restante.stores.maildir.quota import Limits, Quota
 from restante.stores.maildir.records import DIRECTORIES, EMPTY, Key, Memory, Stored
-from restante.stores.maildir.system import sync_directory, unlink_if_there
 
 PARTS = ("tmp", "new", "cur")
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from restante.maildrop import Message
 from restante.protocol.framing import wire_octets
 from restante.protocol.surrogate import surrogate_octets
+from restante.stores.files import READ_FLAGS
 from restante.stores.maildir import names
 from restante.stores.maildir.names import Sizes
 from restante.stores.maildir.records import NOT_ADOPTED, UNREADABLE, Order, Paths, Stored
-from restante.stores.maildir.system import READ_FLAGS
 
 PIECE = 262_144
 """Octets read at a time."""

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from restante.errors import QuotaExceeded
+from restante.stores.files import READ_FLAGS, write_all
 from restante.stores.maildir.folder import Folder
-from restante.stores.maildir.system import READ_FLAGS, write_all
 
 log = logging.getLogger("restante.store")
 
@@ -89,7 +89,7 @@ class Quota:
             log.warning("the quota is not up to date: %s", error)
             return
         try:
-            write_all(descriptor, b"%d %d\n" % (octets, messages))
+            os.write(descriptor, b"%d %d\n" % (octets, messages))
         except OSError as error:
             log.warning("the quota is not up to date: %s", error)
         finally:
@@ -153,7 +153,7 @@ class Quota:
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             both = [f"{limits.octets}S"] * bool(limits.octets) + [f"{limits.messages}C"] * bool(limits.messages)
-            write_all(descriptor, f"{','.join(both)}\n{octets} {messages}\n".encode("ascii"))
+            write_all(descriptor, f"{','.join(both)}\n{octets} {messages}\n".encode("ascii"), 0)
             os.rename(aside, self._path)
         except OSError:
             with contextlib.suppress(OSError):

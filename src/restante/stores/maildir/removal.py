@@ -5,9 +5,9 @@ import os
 from collections.abc import Iterable
 
 from restante.errors import UpdateIncomplete
+from restante.stores.files import sync_directory, unlink_if_there
 from restante.stores.maildir.folder import SEARCHES, Folder
 from restante.stores.maildir.records import Paths, Stored
-from restante.stores.maildir.system import sync_directory, unlink_if_there
 
 
 def remove(folder: Folder, messages: Iterable[Stored], *, keep: bool) -> None:

@@ -8,13 +8,13 @@ from typing import BinaryIO
 
 from restante.errors import TemporaryFailure, UpdateIncomplete
 from restante.maildrop import Given, MessageFile
+from restante.stores.files import condition, in_thread
 from restante.stores.maildir import adopting, listing
 from restante.stores.maildir.folder import Folder
 from restante.stores.maildir.measuring import examine, is_as_measured
 from restante.stores.maildir.quota import Quota
 from restante.stores.maildir.records import Key, Memory, Snapshot, Stored
 from restante.stores.maildir.removal import remove
-from restante.stores.maildir.system import condition, in_thread
 
 
 class MaildirMaildrop:

@@ -5,6 +5,7 @@ Everything here blocks, and touches no file but the lists of those servers.
 
 from collections.abc import Callable, Sequence
 
+from restante.stores.maildir import names
 from restante.stores.maildir.foreign import courier, dovecot, plain
 from restante.stores.maildir.foreign.files import Identified
 
@@ -48,9 +49,10 @@ def read(maildir: str, source: str, uidl_format: str = "") -> list[Identified]:
 def assign(maildir: str, source: str, uidl_format: str, bases: Sequence[str]) -> dict[str, str]:
     """Find the unique-ids of messages that are new to us; those new to that server too are entered into its list.
 
-    So it gives them the same ids when it next looks.  What is returned is durable.  A base name that cannot stand in
-    the list is missing from the result: that server never shows the file.  Without `bases` this only finds out whether
-    it would work.
+    So it gives them the same ids when it next looks.  What is returned is durable, and in the order in which that
+    server lists these messages.  A message gets an id of ours where that server's cannot be one (P-123), or where its
+    name cannot stand in the list, so that that server never shows it; one that has gone meanwhile is missing.  Without
+    `bases` this only finds out whether it would work.
 
     Args:
         maildir: path.
@@ -65,4 +67,7 @@ def assign(maildir: str, source: str, uidl_format: str, bases: Sequence[str]) ->
     """
     if source not in _ASSIGNERS:
         raise ValueError(f"{source!r} cannot be followed; right are {', '.join(FOLLOWED)}")
-    return _ASSIGNERS[source](maildir, uidl_format, bases)
+    assigned = _ASSIGNERS[source](maildir, uidl_format, bases)
+    unlisted = [base for base in bases if base not in assigned and ("\n" in base or "\r" in base)]
+    ids = assigned | dict.fromkeys(unlisted, "")
+    return {base: one if names.is_unique_id(one) else names.unique_id(base) for base, one in ids.items()}

@@ -57,12 +57,12 @@ def read(maildir: str, uidl_format: str) -> list[Identified]:
     _check(uidl_format)
     path = os.path.join(maildir, LIST)
     sizes = parse(path, _contents(path)[1])
-    known = [base for base in messages(maildir) if base in sizes.entries]
-    return [Identified(base, _id(base, sizes.entries[base])) for base in sorted(known, key=_order)]
+    known = {_name(base, file): base for base, file in messages(maildir).items() if base in sizes.entries}
+    return [Identified(known[name], _id(known[name], sizes.entries[known[name]])) for name in sorted(known, key=_order)]
 
 
 def assign(maildir: str, uidl_format: str, bases: Sequence[str]) -> dict[str, str]:
-    """Return the unique-ids of messages; those that Courier does not know yet get one in its list.
+    """Return the unique-ids of messages, in Courier's order; those that it does not know yet get one in its list.
 
     A name with a line break in it gets none: the list cannot hold it.
 
@@ -73,9 +73,15 @@ def assign(maildir: str, uidl_format: str, bases: Sequence[str]) -> dict[str, st
     """
     _check(uidl_format)
     path = os.path.join(maildir, LIST)
+    if not bases:
+        for folder in (maildir, os.path.join(maildir, "tmp")):
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, "its list of ids cannot be written", folder)
     wanted = [base for base in dict.fromkeys(bases) if "\n" not in base]
     sizes = _assigned(maildir, path, wanted)
-    return {base: _id(base, sizes.entries[base]) for base in wanted if base in sizes.entries}
+    known = [base for base in wanted if base in sizes.entries]
+    known.sort(key=lambda base: _order(sizes.entries[base].name))
+    return {base: _id(base, sizes.entries[base]) for base in known}
 
 
 def _check(uidl_format: str) -> None:
@@ -94,9 +100,16 @@ def _plain(octet: int) -> str:
     return chr(octet) if 0x21 <= octet <= 0x7E and octet not in b"'\"+" else f"+{octet:02X}"
 
 
-def _order(base: str) -> tuple[int, bytes]:
-    digits = len(base) - len(base.lstrip("0123456789"))
-    return int(base[:digits] or 0), os.fsencode(base)
+def _order(name: str) -> tuple[int, bytes]:
+    """Sort by the time that begins a name, then by its octets up to the colon, as signed numbers."""
+    digits = len(name) - len(name.lstrip("0123456789"))
+    base, colon, _ = name.partition(":")
+    return int(name[:digits] or 0), bytes(octet ^ 0x80 for octet in os.fsencode(base + (colon or "\0")))
+
+
+def _name(base: str, file: File) -> str:
+    """Return the name that a file has when Courier looks: it moves new messages to ``cur``."""
+    return f"{base}:2," if file.directory == "new" and ":" not in file.name else file.name
 
 
 # -- reading ----------------------------------------------------------------------------------------
@@ -150,30 +163,34 @@ def _assigned(maildir: str, path: str, bases: Sequence[str]) -> SizeList:
             sizes = parse(path, octets)
         except ValueError as error:
             raise OSError(errno.EBADMSG, str(error), path) from None
-        new = [base for base in bases if base not in sizes.entries]
+        new = {base for base in bases if base not in sizes.entries}
         if not new:
             return sizes
-        files = messages(maildir)
-        extended = _extended(sizes, [(base, files[base]) for base in sorted(new, key=_order) if base in files])
+        there = [(base, file) for base, file in messages(maildir).items() if base in new]
+        try:
+            extended = _extended(sizes, sorted(there, key=lambda one: _order(_name(*one))))
+        except FileNotFoundError:  # a message was moved, or has gone
+            continue
         header = f"/3 {extended.next_number} {extended.validity}"
         lines = "\n".join([header, *(entry.line for entry in extended.entries.values()), ""])
         if _contents(path)[0] == stamp:
             aside = os.path.join(maildir, "tmp", f"restante.{os.getpid()}.{secrets.token_hex(4)}.pop3")
             replace(path, os.fsencode(lines), aside)
             return extended
-    raise TimeoutError(errno.ETIMEDOUT, "another program keeps writing it", path)
+    raise TimeoutError(errno.ETIMEDOUT, "other programs keep changing this Maildir", path)
 
 
 def _extended(sizes: SizeList, new: Sequence[tuple[str, File]]) -> SizeList:
     entries = dict(sizes.entries)
-    number, validity = sizes.next_number, _new_validity()
-    for base, file in new:
-        # Courier moves it to `cur` with a colon, and compares names up to there.
-        name = f"{base}:2," if file.directory == "new" and ":" not in file.name else file.name
-        octets, utf8 = _measure(file.path)
+    validity = _new_validity()
+    for number, (base, file) in enumerate(new, sizes.next_number):
+        try:
+            octets, utf8 = _measure(file.path)
+        except PermissionError:  # that must not hide the others
+            octets, utf8 = os.stat(file.path).st_size, False
+        name = _name(base, file)
         entries[base] = Entry(f"{name} {octets} {number}:{validity}:{utf8:d}", name, number, validity)
-        number += 1
-    return SizeList(number, validity, entries)
+    return SizeList(sizes.next_number + len(new), validity, entries)
 
 
 def _new_validity() -> int:

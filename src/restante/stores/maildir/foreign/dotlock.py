@@ -18,15 +18,19 @@ YOUNG = 2.0
 
 
 @contextmanager
-def dot_lock(path: str, patience: float = PATIENCE) -> Iterator[None]:
+def dot_lock(path: str, patience: float | None = None) -> Iterator[None]:
     """Hold the lock of a file.
+
+    Args:
+        path: of the file.
+        patience: seconds that are waited for the lock; None: `PATIENCE`.
 
     Raises:
         TimeoutError: another program holds it, and goes on to.
         OSError: it cannot be made.
     """
     lock = f"{path}.lock"
-    inode = _acquire(lock, path, time.monotonic() + patience)
+    inode = _acquire(lock, path, time.monotonic() + (PATIENCE if patience is None else patience))
     try:
         yield
     finally:

@@ -68,7 +68,7 @@ def read(maildir: str, uidl_format: str) -> list[Identified]:
 
 
 def assign(maildir: str, uidl_format: str, bases: Sequence[str]) -> dict[str, str]:
-    """Return the unique-ids of messages; those that Dovecot does not know yet get a uid in its list.
+    """Return the unique-ids of messages, in Dovecot's order; those that it does not know yet get a uid in its list.
 
     A name with a line break in it gets none: Dovecot never shows such a file.
 
@@ -90,8 +90,11 @@ def assign(maildir: str, uidl_format: str, bases: Sequence[str]) -> dict[str, st
         added = {base: Entry(uids.next_uid + count, {}, base) for count, base in enumerate(new)}
         if added:
             _save(path, uids, list(added.values()))
+        elif not bases:
+            _append(path, b"")
     known = uids.entries | added
-    return {base: _id(form, uids, known[base]) for base in wanted}
+    entries = sorted((known[base] for base in dict.fromkeys(wanted)), key=lambda entry: (_place(entry), entry.uid))
+    return {entry.base: _id(form, uids, entry) for entry in entries}
 
 
 def _id(form: UidlFormat, uids: UidList, entry: Entry) -> str:

@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 from restante.stores.maildir import names
 
+_SEARCHES = 4
+"""How often files that are just being renamed are looked for: a listing may miss them."""
+
 
 class Identified(NamedTuple):
     """A message and the unique-id that another server has given it."""
@@ -28,11 +31,23 @@ class File(NamedTuple):
 def messages(maildir: str) -> dict[str, File]:
     """Return the files in ``new`` and ``cur`` by their base names; of two with one base name, that in ``cur``.
 
+    Some may have gone meanwhile; none that stays is missing (M-006).
+
     Raises:
         OSError: they cannot be listed.
     """
+    found = _listed(maildir)
+    for _ in range(_SEARCHES):
+        known = len(found)
+        found |= _listed(maildir)
+        if len(found) == known:
+            break
+    return found
+
+
+def _listed(maildir: str) -> dict[str, File]:
     found = {}
-    for directory in ("new", "cur"):  # a move goes this way, so nothing is missed
+    for directory in ("new", "cur"):  # a move goes this way
         with os.scandir(os.path.join(maildir, directory)) as entries:
             for entry in entries:
                 if not entry.name.startswith(".") and entry.is_file():

@@ -1,0 +1,147 @@
+"""What stores that keep mail in files have in common: paths of users, calls of the system, conditions."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import ParamSpec, TypeVar
+
+from restante.errors import Condition, NoSuchMaildrop, PermanentFailure, TemporaryFailure
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PIECE = 65536
+"""Octets read at a time."""
+
+READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+"""No symbolic link, no waiting for a FIFO."""
+
+_PERMANENT = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG}
+_PLACEHOLDER = re.compile(r"\{(user|local|domain)\}")
+
+
+class PathTemplate:
+    """The path of each user's maildrop.
+
+    Args:
+        template: ``{user}``, ``{local}`` and ``{domain}`` stand for the whole name and its parts.
+        must_exist: a file that is there when the file system with the mail is; ``""``: none tells.
+    """
+
+    def __init__(self, template: str, must_exist: str = "") -> None:
+        self._template = template
+        self._must_exist = must_exist
+        self.base = os.path.dirname(_PLACEHOLDER.split(template)[0]) or "."
+        """The folder before the first placeholder."""
+
+    def path(self, user: str) -> str:
+        """Return the path for a user.
+
+        Raises:
+            NoSuchMaildrop: the name does not fit into a path (P-291).
+        """
+        local, _, domain = user.rpartition("@") if "@" in user else (user, "", "")
+        parts = {"user": user, "local": local, "domain": domain}
+        for name in _PLACEHOLDER.findall(self._template):
+            value = parts[name]
+            if not value or value.startswith(".") or "/" in value or "\0" in value:
+                raise NoSuchMaildrop(f"{user!r} gives no file name for {{{name}}}")
+        return _PLACEHOLDER.sub(lambda match: parts[match[1]], self._template)
+
+    def check_mounted(self) -> None:
+        """See to it that a missing maildrop means that there is none yet.
+
+        Raises:
+            TemporaryFailure: the folder of all maildrops is missing, as when a file system is not mounted.
+        """
+        if self._must_exist and not os.path.exists(self._must_exist):
+            raise TemporaryFailure(f"{self._must_exist}: must exist, and is missing; is the file system mounted?")
+        if not os.path.isdir(self.base):
+            raise TemporaryFailure(f"{self.base}: the folder of all maildrops is missing; is it mounted?")
+
+    def existing(self) -> Iterator[str]:
+        """Give what is there of the paths of all users, in no order.
+
+        Raises:
+            OSError: a folder cannot be listed.
+        """
+        parts = self._template.split(os.sep)
+        first = next(number for number, part in enumerate(parts) if _PLACEHOLDER.search(part))
+        return _matching(
+            os.path.join(self._template[: self._template.startswith(os.sep)], *parts[:first]), parts[first:]
+        )
+
+
+def _matching(folder: str, parts: list[str]) -> Iterator[str]:
+    """Give the paths below a folder, where the placeholders of a name may stand for anything."""
+    if not parts:
+        yield folder
+    elif not _PLACEHOLDER.search(parts[0]):
+        if os.path.exists(os.path.join(folder, parts[0])):
+            yield from _matching(os.path.join(folder, parts[0]), parts[1:])
+    else:
+        pattern = re.compile("(.+)".join(map(re.escape, _PLACEHOLDER.split(parts[0])[::2])), re.DOTALL)
+        with os.scandir(folder or os.curdir) as entries:
+            for entry in entries:
+                if (
+                    pattern.fullmatch(entry.name)
+                    and not entry.name.startswith(".")
+                    and (len(parts) == 1 or entry.is_dir())
+                ):
+                    yield from _matching(os.path.join(folder, entry.name), parts[1:])
+
+
+def condition(error: OSError) -> Condition:
+    """Say what an error of the system means to a client: try again, or a person is needed (P-178)."""
+    kind = PermanentFailure if error.errno in _PERMANENT else TemporaryFailure
+    return kind(str(error))
+
+
+async def in_thread(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """Call something that blocks, and turn errors of the system into conditions."""
+    try:
+        return await asyncio.to_thread(function, *arguments, **options)
+    except OSError as error:
+        raise condition(error) from error
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in a directory durable.
+
+    Raises:
+        OSError: they may not be.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, octets: bytes, offset: int) -> int:
+    """Write all of it at that offset; returns where it ends.
+
+    Raises:
+        OSError: only a part of it is written.
+    """
+    left = memoryview(octets)
+    while left:
+        written = os.pwrite(descriptor, left, offset)
+        offset += written
+        left = left[written:]
+    return offset
+
+
+def unlink_if_there(path: str) -> bool:
+    """Remove a name; returns whether it was there.
+
+    Raises:
+        OSError: it is still there.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+        return True
+    return False
