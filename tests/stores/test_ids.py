@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from restante.errors import PermanentFailure
+from restante.errors import PermanentFailure, TemporaryFailure
 from restante.maildrop import Adoptable, Given, Maildrop
 from restante.stores.maildir import MaildirStore, foreign, ids
 from restante.stores.maildir.ids import Following, Known
@@ -29,6 +29,13 @@ def maildir(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(maildir: Path) -> MaildirStore:
     return MaildirStore(f"{maildir.parent}/{{user}}")
+
+
+def followed(maildir: Path) -> Path:
+    """The list of another server that works here, too."""
+    path = maildir / "dovecot-uidlist"
+    path.write_text("3 V1234567890 N1 G0123456789abcdef\n", encoding="ascii")
+    return path
 
 
 def adoptable(maildrop: Maildrop) -> Adoptable:
@@ -232,6 +239,7 @@ async def test_messages_whose_ids_cannot_be_had_stay_hidden(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """P-129: an id is shown when it is certain; the mail that is known is served meanwhile."""
+    followed(maildir)
     await adopt(store, *ADOPTED, follow="dovecot")
     put(maildir, "new/4.a.host", b"4\n")
 
@@ -250,7 +258,9 @@ async def test_the_server_that_was_followed_has_gone(
     store: MaildirStore, maildir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its file was removed: from now on ids are our own, and what was adopted stays."""
+    path = followed(maildir)
     await adopt(store, *ADOPTED, follow="dovecot")
+    path.unlink()
     put(maildir, "new/4.a.host", b"4\n")
     with caplog.at_level(logging.INFO):
         assert await listed(store) == [*AS_ADOPTED, ("4.a.host", 3)]
@@ -262,6 +272,7 @@ async def test_an_id_of_the_other_server_that_is_taken(
     store: MaildirStore, maildir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P-124: it began to count anew; ours stay, and no two are equal."""
+    followed(maildir)
     await adopt(store, *ADOPTED, follow="dovecot")
     put(maildir, "new/4.a.host", b"4\n")
     monkeypatch.setattr(foreign, "assign", lambda *_: {"4.a.host": "0001"})
@@ -270,6 +281,14 @@ async def test_an_id_of_the_other_server_that_is_taken(
     assert len({one for one, _ in found}) == 4
     (maildir / "restante/index").unlink()
     assert await listed(store) == found
+
+
+async def test_a_list_that_cannot_be_followed(store: MaildirStore) -> None:
+    """Found out before anything changes: it would hide all new mail later."""
+    before = await listed(store)
+    with pytest.raises(TemporaryFailure, match="dovecot-uidlist"):
+        await adopt(store, *ADOPTED, follow="dovecot")
+    assert await listed(store) == before
 
 
 # -- files that share a base name -------------------------------------------------------------------

@@ -246,6 +246,21 @@ async def test_a_message_still_being_written_when_it_was_read(maildir: Path, lat
     assert (await listing(another_process(maildir)))[3].octets == 7
 
 
+async def test_times_in_the_future(maildir: Path, later: Later, looks: dict[str, int]) -> None:
+    """Somebody's clock was wrong: no reason to read those files, or list those folders, at each login."""
+    for path in (maildir / "new/3.c.host", maildir / "new", maildir / "cur"):
+        os.utime(path, (2**32, 2**32))
+    later()
+    before = await listing(another_process(maildir))
+    looks.update(listed=0, read=0)
+    assert await listing(another_process(maildir)) == before
+    assert looks == {"listed": 0, "read": 0}
+    (maildir / "new/3.c.host").write_bytes(b"longer than before\n")
+    put(maildir, "new/4.d.host")
+    after = await listing(another_process(maildir))
+    assert [message.octets for message in after] == [5, 5, 20, 20]
+
+
 async def test_times_of_a_folder_that_was_played_back(maildir: Path, later: Later) -> None:
     """A backup sets the mtime of the folder; its ctime tells."""
     later()

@@ -441,9 +441,8 @@ async def test_a_quiet_maildir_is_read_once(
     store: MaildirStore, maildir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(maildir, "cur/1.a.host:2,", b"one\n")
-    long_ago = time.time() - 60
-    os.utime(maildir / "new", (long_ago, long_ago))
-    os.utime(maildir / "cur", (long_ago, long_ago))
+    later = time.time() + 60
+    monkeypatch.setattr(time, "time", lambda: later)
     scans = []
     real = Folder.list_once
 
@@ -511,6 +510,37 @@ async def test_a_delivery_on_disk(store: MaildirStore, maildir: Path) -> None:
     assert message.name.endswith(",S=11,W=14")
     assert stat.S_IMODE(message.stat().st_mode) == 0o600
     assert list((maildir / "tmp").iterdir()) == []
+
+
+async def test_a_delivery_without_a_last_line_end(store: MaildirStore, maildir: Path) -> None:
+    """M-012, P-087: W= would not be what Dovecot counts, which then renames the file: the id would change."""
+    await deliver(store, b"A: b\r\n\r\nbody")
+    (message,) = (maildir / "new").iterdir()
+    assert message.read_bytes() == b"A: b\n\nbody"
+    assert message.name.endswith(",S=10")
+    assert await contents(store) == [b"A: b\r\n\r\nbody\r\n"]
+
+
+async def test_a_message_that_is_renamed_again_and_again(
+    store: MaildirStore, maildir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P-095: as when another program sets flags without a pause."""
+    path = put(maildir, "cur/1.a.host:2,", b"one\n")
+    maildrop = await store.open(BOB)
+    flags = iter("DFRS")
+    path = path.rename(maildir / "cur/1.a.host:2,P")
+    real = Folder.places
+
+    def places(self: Folder) -> dict[Key, Paths]:
+        nonlocal path
+        found = real(self)
+        if (flag := next(flags, "")) != "S":
+            path = path.rename(maildir / f"cur/1.a.host:2,{flag}")
+        return found
+
+    monkeypatch.setattr(Folder, "places", places)
+    assert await read(maildrop, 1) == b"one\r\n"
+    await maildrop.close()
 
 
 async def test_a_new_maildir(store: MaildirStore, tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Callable, Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from typing import ParamSpec, TypeVar
 
 from restante.errors import Condition, NoSuchMaildrop, PermanentFailure, TemporaryFailure
@@ -106,6 +107,62 @@ async def in_thread(function: Callable[P, T], *arguments: P.args, **options: P.k
         return await asyncio.to_thread(function, *arguments, **options)
     except OSError as error:
         raise condition(error) from error
+
+
+_OPEN_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+def create(path: str, flags: int = os.O_WRONLY) -> int:
+    """Make a new file and return its descriptor; what is there already is never opened.
+
+    What root makes belongs to whom the folder belongs: a command that an administrator runs must not lock the
+    server out.
+
+    Raises:
+        FileExistsError: something has that name.
+        OSError: it cannot be made.
+    """
+    descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL | _OPEN_FLAGS, 0o600)
+    if os.geteuid() == 0:
+        status = os.stat(os.path.dirname(path) or os.curdir)
+        os.fchown(descriptor, status.st_uid, status.st_gid)
+    return descriptor
+
+
+def open_or_create(path: str, flags: int = os.O_RDWR) -> int:
+    """Open a file of ours for writing, or make it.
+
+    Raises:
+        PermanentFailure: what has that name may be somebody else's: it is no regular file, or it has another name, too.
+        OSError: it cannot be opened.
+    """
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(path, flags | _OPEN_FLAGS)
+            break
+        with contextlib.suppress(FileExistsError):
+            return create(path, flags)
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+        return descriptor
+    os.close(descriptor)
+    raise PermanentFailure(f"{path}: a regular file with one name would be right")
+
+
+def check_links(paths: Iterable[str]) -> None:
+    """See to it that nobody leads root to files of others: a symbolic link must belong to whom its target belongs.
+
+    Raises:
+        PermanentFailure: one does not.
+        OSError: one cannot be looked at.
+    """
+    if os.geteuid() != 0:
+        return
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            link = os.lstat(path)
+            if stat.S_ISLNK(link.st_mode) and os.stat(path).st_uid != link.st_uid:
+                raise PermanentFailure(f"{path}: a link to a folder of somebody else is not followed")
 
 
 def sync_directory(path: str) -> None:

@@ -118,6 +118,7 @@ class MaildirStore:
 
     def _purged(self, folder: Folder) -> Iterator[str]:
         try:
+            folder.check_links()
             yield from deleted.purge(folder, self._undo)
             deleted.forget_ids(folder)
         except MaildropInUse:  # there is no hurry
@@ -166,14 +167,17 @@ class MaildirStore:
 
     def _problems(self, folder: Folder) -> list[str]:
         self._template.check_mounted()
+        folder.check_links()
         return list(inspection.problems(folder)) if os.path.lexists(folder.path) else []
 
     def _repair(self, folder: Folder) -> list[str]:
         self._template.check_mounted()
+        folder.check_links()
         return list(inspection.repaired(folder, self._quota)) if os.path.isdir(folder.path) else []
 
     def _deleted(self, folder: Folder) -> list[Deleted]:
         self._template.check_mounted()
+        folder.check_links()
         found = []
         for one in deleted.kept(folder):
             with open(one.path, "rb") as file:
@@ -183,6 +187,7 @@ class MaildirStore:
 
     def _restore(self, folder: Folder, unique_ids: Collection[str]) -> list[str]:
         self._template.check_mounted()
+        folder.check_links()
         if not os.path.isdir(folder.ours("deleted")):
             return []
         lock = folder.lock()

@@ -20,6 +20,8 @@ def found(folder: Folder, messages: Sequence[Stored], source: str, uidl_format: 
 def adopt(folder: Folder, messages: Sequence[Stored], given: Sequence[Given], follow: str, uidl_format: str) -> None:
     """See `Adoptable.adopt`."""
     _check(folder, messages, given)
+    if follow:  # a list that can be read but not written would hide all new mail later
+        foreign.assign(folder.path, follow, uidl_format, [])
     bases = Counter(stored.base for stored in messages)
     listed = ids.read(folder.ours(ids.NAME))
     known: dict[Key, Known] = {}

@@ -4,7 +4,7 @@ import os
 
 from restante.protocol.framing import CrlfLines, LfLines
 from restante.protocol.surrogate import Surrogate
-from restante.stores.files import sync_directory, unlink_if_there, write_all
+from restante.stores.files import create, sync_directory, unlink_if_there, write_all
 from restante.stores.maildir import names
 from restante.stores.maildir.folder import Folder
 from restante.stores.maildir.quota import Quota
@@ -33,7 +33,7 @@ class Incoming:
         self._stored = 0
         self._wire = 0
         self._ascii_headers = 0
-        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._descriptor = create(self._path)
         self._committed = False
 
     def write(self, octets: bytes) -> None:
@@ -52,12 +52,17 @@ class Incoming:
             OSError: it is not certain to be in the Maildir.
         """
         self._append(self._lf.finish())
-        self._measure(self._crlf.finish())
+        # RETR completes a last line that lacks its end, and Dovecot counts without that for W=: where it finds another
+        # number than ours it takes it out of the name, and the message would have another id.
+        completed = self._crlf.finish()
+        self._measure(completed)
         self._ascii_headers += len(self._surrogate.finish())
         self._quota.check(self._stored)  # before it goes to new (M-015)
         os.fsync(self._descriptor)
         surrogate = self._ascii_headers if self._surrogate.needed else 0
-        name = names.with_sizes(self._base, names.Sizes(self._stored, self._wire, surrogate))
+        name = f"{self._base},S={self._stored}"
+        if not completed:
+            name = names.with_sizes(self._base, names.Sizes(self._stored, self._wire, surrogate))
         new = self._folder.join("new", name)
         os.rename(self._path, new)
         self._path = new

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from restante.errors import LoginDelayed, MaildropInUse, TemporaryFailure
-from restante.stores.files import READ_FLAGS, sync_directory
+from restante.stores.files import READ_FLAGS, check_links, open_or_create, sync_directory
 from restante.stores.maildir import names
 from restante.stores.maildir.measuring import QUIET
 from restante.stores.maildir.records import DIRECTORIES, Key, Paths, Stamp, Stored
@@ -42,6 +42,15 @@ class Folder:
         """Return the path of something in our subfolder."""
         return os.path.join(self.path, OURS, *parts)
 
+    def check_links(self) -> None:
+        """See to it that all folders are those of this Maildir's owner, who may try to lead root elsewhere.
+
+        Raises:
+            PermanentFailure: one is a link to somebody else's.
+            OSError: one cannot be looked at.
+        """
+        check_links([self.path, *map(self.join, ("tmp", *DIRECTORIES, OURS, os.path.join(OURS, "deleted")))])
+
     def create(self, *, had_mail: bool = False) -> None:
         """Make the Maildir if it does not exist yet.
 
@@ -53,6 +62,7 @@ class Folder:
                 in place of one that is out of reach makes clients fetch everything again.
             OSError: it cannot be made.
         """
+        self.check_links()
         if os.path.isdir(self.ours("deleted")):  # made last, so all of it was there
             return
         if had_mail and not os.path.isdir(self.path):
@@ -62,10 +72,17 @@ class Folder:
             os.makedirs(self.path, mode=0o700, exist_ok=True)
             parts = ["tmp", "new", "cur", *parts]
         for part in parts:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(self.join(part), mode=0o700)
+            self._make(part)
         for directory in (self.ours(), self.path, os.path.dirname(self.path)):
             sync_directory(directory)
+
+    def _make(self, part: str) -> None:
+        """Make a folder; one that root makes in somebody's Maildir is his."""
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self.join(part), mode=0o700)
+            if os.geteuid() == 0:
+                status = os.stat(self.path)
+                os.chown(self.join(part), status.st_uid, status.st_gid, follow_symlinks=False)
 
     # -- lock ---------------------------------------------------------------------------------------
 
@@ -74,9 +91,10 @@ class Folder:
 
         Raises:
             MaildropInUse: somebody else has it.
+            PermanentFailure: the lock file is something else.
             OSError: the lock file cannot be opened.
         """
-        descriptor = os.open(self.ours("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = open_or_create(self.ours("lock"))
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -137,12 +155,12 @@ class Folder:
                     yield (names.base_name(entry.name), entry.inode()), f"{directory}/{entry.name}"
 
     def is_quiet(self) -> bool:
-        """Say whether no name has changed for a while.
+        """Say whether no name has changed for a while; the ctime tells, which nobody can set.
 
         Raises:
             OSError: ``new`` or ``cur`` is not there.
         """
-        changed = max(os.stat(self.join(directory)).st_mtime for directory in DIRECTORIES)
+        changed = max(os.stat(self.join(directory)).st_ctime for directory in DIRECTORIES)
         return changed < time.time() - QUIET
 
     def files(self, directory: str) -> Iterator[tuple[str, os.stat_result]]:
@@ -193,9 +211,11 @@ class Folder:
         Raises:
             OSError: it cannot be kept.
         """
-        path = self.ours("login")
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-        os.utime(path)
+        descriptor = open_or_create(self.ours("login"), os.O_WRONLY)
+        try:
+            os.utime(descriptor)
+        finally:
+            os.close(descriptor)
 
     # -- reading ------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from restante.errors import PermanentFailure
-from restante.stores.files import READ_FLAGS, sync_directory, write_all
+from restante.stores.files import READ_FLAGS, open_or_create, sync_directory, unlink_if_there, write_all
 from restante.stores.maildir import index
 from restante.stores.maildir.records import Key, Stamp
 
@@ -105,6 +105,7 @@ def add(path: str, known: Mapping[Key, Known], following: Following | None = Non
         end: they get nobody's any more.
 
     Raises:
+        PermanentFailure: what has the name of the file is something else.
         OSError: they are not certain to be in it.
     """
     lines = [_line(key, one) for key, one in known.items()]
@@ -112,7 +113,7 @@ def add(path: str, known: Mapping[Key, Known], following: Following | None = Non
         lines.append(f"follow {following.source} {following.uidl_format or '-'}\n".encode())
     elif end:
         lines.append(b"follow -\n")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = open_or_create(path)
     try:
         size = os.fstat(descriptor).st_size
         whole = _end_of_lines(descriptor, size)
@@ -151,7 +152,7 @@ def forget(path: str, ids: Ids, bases: Collection[str]) -> None:
     """
     kept = {key: one for key, one in ids.known.items() if key[0] in bases}
     aside = f"{path}.new"
-    os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    unlink_if_there(aside)
     add(aside, kept, ids.following)
     os.rename(aside, path)
     sync_directory(os.path.dirname(path))

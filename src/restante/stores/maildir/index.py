@@ -17,7 +17,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import msgspec
 
-from restante.stores.files import READ_FLAGS, write_all
+from restante.stores.files import READ_FLAGS, create, unlink_if_there, write_all
 from restante.stores.maildir.records import EMPTY, Snapshot, Stamp, Stored
 
 NAME = "index"
@@ -84,8 +84,8 @@ def write(path: str, snapshot: Snapshot) -> Stamp:
         quoted = tuple(one._replace(paths=tuple(map(_quoted, one.paths))) for one in snapshot.messages)
         octets = _encode(snapshot, quoted, quoted=True)
     aside = f"{path}.new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(aside, flags, 0o600)
+    unlink_if_there(aside)
+    descriptor = create(aside)
     try:
         write_all(descriptor, octets, 0)
         status = os.fstat(descriptor)

@@ -149,7 +149,7 @@ def _modes_mended(folder: Folder) -> Iterator[str]:
             yield f"{path}: mode is {right:04o} now"
     for directory in DIRECTORIES:
         for path, status in folder.files(directory):
-            if not status.st_mode & 0o400:
+            if not status.st_mode & 0o400 and status.st_nlink == 1:  # or it may be somebody else's, too
                 os.chmod(path, status.st_mode & 0o7777 | 0o400)
                 yield f"{path}: its owner can read it now"
 

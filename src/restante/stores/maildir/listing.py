@@ -91,8 +91,8 @@ def keep(folder: Folder, memory: Memory, snapshot: Snapshot, known: Snapshot) ->
 
 def _quiet_stamp(folder: Folder, directory: str, before: Stamp, now: float) -> Stamp | None:
     """Return the stamp of a folder if it holds for later: nothing has changed meanwhile, nor just before."""
-    _, mtime, ctime = before
-    return before if folder.stamp(directory) == before and max(mtime, ctime) < (now - QUIET) * 1e9 else None
+    _, _, ctime = before
+    return before if folder.stamp(directory) == before and ctime < (now - QUIET) * 1e9 else None
 
 
 class _Look:

@@ -71,7 +71,8 @@ def examine(root: str, paths: Paths, status: os.stat_result, now: float, *, trus
     if sizes is None or sizes.stored != status.st_size or arrived is None:
         try:
             sizes, wire_form, status = measure(f"{root}/{paths[-1]}")
-            settled = status.st_mtime < now - QUIET
+            # Who writes now sets both; an mtime that lies in the future is somebody's mistake.
+            settled = min(status.st_mtime, status.st_ctime) < now - QUIET
         except FileNotFoundError:
             return None
         except OSError:

@@ -90,8 +90,8 @@ class Naming:
             log.warning("%s: new messages stay hidden: %s", self._folder.path, error)
             return {stored.key for stored in ours}
         rank = self._given.next_rank
-        for number, base in enumerate(base for base in bases if base in assigned):
-            self._to_save[base, 0] = Known(assigned[base], rank + number)
+        for number, (base, unique_id) in enumerate(assigned.items()):  # in the order of that server's listing
+            self._to_save[base, 0] = Known(unique_id, rank + number)
         return {stored.key for stored in ours if stored.base not in assigned}
 
     def _save(self) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from restante.errors import QuotaExceeded
-from restante.stores.files import READ_FLAGS, write_all
+from restante.stores.files import READ_FLAGS, create, write_all
 from restante.stores.maildir.folder import Folder
 
 log = logging.getLogger("restante.store")
@@ -150,7 +150,7 @@ class Quota:
     def _write(self, limits: Limits, octets: int, messages: int) -> None:
         name = f"{int(time.time())}.M0P{os.getpid()}R{secrets.token_hex(8)}.{NAME}"
         aside = self._folder.join("tmp", name)
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = create(aside)
         try:
             both = [f"{limits.octets}S"] * bool(limits.octets) + [f"{limits.messages}C"] * bool(limits.messages)
             write_all(descriptor, f"{','.join(both)}\n{octets} {messages}\n".encode("ascii"), 0)

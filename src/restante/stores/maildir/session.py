@@ -10,7 +10,7 @@ from restante.errors import TemporaryFailure, UpdateIncomplete
 from restante.maildrop import Given, MessageFile
 from restante.stores.files import condition, in_thread
 from restante.stores.maildir import adopting, listing
-from restante.stores.maildir.folder import Folder
+from restante.stores.maildir.folder import SEARCHES, Folder
 from restante.stores.maildir.measuring import examine, is_as_measured
 from restante.stores.maildir.quota import Quota
 from restante.stores.maildir.records import Key, Memory, Snapshot, Stored
@@ -51,12 +51,13 @@ class MaildirMaildrop:
         return await in_thread(self._retrieve, number)
 
     def _retrieve(self, number: int) -> BinaryIO:
-        try:
-            return self._open(number)
-        except FileNotFoundError:
-            # Another program moves or flags messages, seldom only one: learn the new names of all.
-            places = self._folder.places()
-            self._now = [stored._replace(paths=places.get(stored.key, stored.paths)) for stored in self._now]
+        for _ in range(SEARCHES):
+            try:
+                return self._open(number)
+            except FileNotFoundError:
+                # Another program moves or flags messages, seldom only one: learn the new names of all.
+                places = self._folder.places()
+                self._now = [stored._replace(paths=places.get(stored.key, stored.paths)) for stored in self._now]
         return self._open(number)
 
     def _open(self, number: int) -> BinaryIO:
