@@ -402,7 +402,7 @@ def test_everything_at_once(move: Move) -> None:
             work.result()
     pairs.update(seen(office.plain))
     ids = [[unique_id for unique_id, _ in seen(port)] for port in (office.plain, dovecot.port)]
-    assert ids[0] == ids[1]
+    assert sorted(ids[0]) == sorted(ids[1])  # two that came at once may have changed places
     assert len({unique_id for unique_id, _ in pairs}) == len({subject for _, subject in pairs}) == len(pairs) == 81
 
 

@@ -22,6 +22,7 @@ from restante.maildrop import Given
 from restante.stores.maildir import MaildirStore, adopting, deleted, ids
 from restante.stores.maildir.delivery import Incoming
 from restante.stores.maildir.folder import Folder
+from restante.stores.maildir.foreign import dotlock
 from restante.stores.maildir.ids import Known
 from restante.stores.maildir.listing import scan
 from restante.stores.maildir.quota import Limits, Quota
@@ -151,6 +152,17 @@ def purge(maildir: Folder, arm: Arm) -> None:
     deleted.forget_ids(maildir)
 
 
+def follow(maildir: Folder, arm: Arm) -> None:
+    """What a login does that finds new mail beside a Dovecot that gives ids, too."""
+    Path(maildir.join("dovecot-uidlist")).write_text("3 V1234567890 N1 G0123456789abcdef\n", encoding="ascii")
+    adopting.adopt(maildir, scan(maildir, Memory()).messages, [], "dovecot", "%u")
+    scan(maildir, Memory())
+    for name in ("new/6.f.host", "new/7.g.host"):
+        (Path(maildir.path) / name).write_bytes(b"new\n")
+    arm()
+    scan(maildir, Memory())
+
+
 WORKS: dict[str, Callable[[Folder, Arm], None]] = {
     "update": partial(update, keep=True),
     "update-unlink": partial(update, keep=False),
@@ -158,6 +170,7 @@ WORKS: dict[str, Callable[[Folder, Arm], None]] = {
     "create": create,
     "index": write_index,
     "adopt": adopt,
+    "follow": follow,
     "undo": undo,
     "purge": purge,
 }
@@ -197,6 +210,7 @@ def main(path: Path, work: str) -> None:
             for file in sorted(path.rglob("*"))
             if file.is_file()
         }
+        dotlock.YOUNG = 0.0  # a lock of a process that is dead for certain need not be waited for
         listings = [asyncio.run(listed(path))]
         (path / "restante/index").unlink(missing_ok=True)
         listings.append(asyncio.run(listed(path)))

@@ -161,6 +161,18 @@ def test_an_adoption_stopped_anywhere(tmp_path: Path) -> None:
     assert set(seen) == {True, False}
 
 
+def test_new_mail_beside_dovecot_stopped_anywhere(tmp_path: Path) -> None:
+    """P-124, P-129: each message has the number that Dovecot's list has for it, whoever comes next; none has two."""
+    before = [name.partition("/")[2].partition(":")[0] for name in NAMES]
+    seen = set()
+    for crash in crashes(tmp_path / "bob", "follow"):
+        assert crash.ids == [*before, "1", "2"]
+        lines = crash.files["dovecot-uidlist"].splitlines()[1:]
+        assert lines in ([], ["1 :6.f.host", "2 :7.g.host"])
+        seen.add((bool(lines), "restante/ids" in crash.files and " 1 6.f.host" in crash.files["restante/ids"]))
+    assert seen == {(False, False), (True, False), (True, True)}
+
+
 def test_undo_stopped_anywhere(tmp_path: Path) -> None:
     """P-124, P-125: each message deleted, or here, or both, and then it is shown once; none is lost, no id changes."""
     ids = [name.partition("/")[2].partition(":")[0] for name in NAMES]

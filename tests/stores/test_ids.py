@@ -230,6 +230,21 @@ async def test_new_messages_get_the_ids_of_the_server_that_is_followed(
     assert (await listed(store))[-1] == ("102", 3)
 
 
+async def test_what_was_there_before_keeps_its_id(store: MaildirStore, maildir: Path, assigned: list[str]) -> None:
+    """P-125: what that server never knew, when the index is lost; and what was deleted, when it comes back."""
+    maildrop = await store.open(BOB)
+    await maildrop.update({3})
+    await maildrop.close()
+    await adopt(store, Given(1, "0001"), follow="dovecot", uidl_format="%u")
+    expected = [("0001", 5), ("2.a.host", 5)]
+    assert await listed(store) == expected
+    (maildir / "restante/index").unlink()
+    assert await listed(store) == expected
+    assert await store.restore("bob", ["3.a.host"]) == ["3.a.host"]
+    assert await listed(store) == [*expected, ("3.a.host", 7)]
+    assert assigned == []
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("dovecot-uidlist:1: damaged")])
 async def test_messages_whose_ids_cannot_be_had_stay_hidden(
     store: MaildirStore,

@@ -88,6 +88,7 @@ CATALOGUE = {
     "refused": "refusé",
     "send PASS": "envoyez PASS",
     "some deleted messages not removed": "quelques messages supprimés n'ont pas été enlevés",
+    "the maildrop is full": "la boîte est pleine",
     "that is not base64": "ce n'est pas du base64",
     "that is not what a {mechanism} message looks like": "ce n'est pas la forme d'un message {mechanism}",
     "that language is not here; right are {tags} and *": "cette langue n'est pas disponible ; il y a {tags} et *",

@@ -88,6 +88,7 @@ CATALOGUE = {
     "refused": "abgelehnt",
     "send PASS": "bitte PASS",
     "some deleted messages not removed": "einige gelöschte Nachrichten wurden nicht entfernt",
+    "the maildrop is full": "das Postfach ist voll",
     "that is not base64": "das ist kein Base64",
     "that is not what a {mechanism} message looks like": "so sieht keine Nachricht von {mechanism} aus",
     "that language is not here; right are {tags} and *": "diese Sprache gibt es hier nicht; es gibt {tags} und *",

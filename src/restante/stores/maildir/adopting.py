@@ -25,16 +25,23 @@ def adopt(folder: Folder, messages: Sequence[Stored], given: Sequence[Given], fo
     bases = Counter(stored.base for stored in messages)
     listed = ids.read(folder.ours(ids.NAME))
     known: dict[Key, Known] = {}
-    # Messages that keep their ids come after the others: what an earlier adoption ranked must not stand between.
+    # Messages that keep their ids come after the others: what an earlier adoption ranked must not stand between.  When
+    # later messages get ranks, too, all have one.
     ranked = [one.number for one in given]
     named = set(ranked)
-    ranked += [number for number, stored in enumerate(messages, 1) if number not in named and _has_rank(listed, stored)]
+    rest = [number for number in range(1, len(messages) + 1) if number not in named]
+    ranked += [number for number in rest if follow or _has_rank(listed, messages[number - 1])]
     new_ids = {one.number: one.unique_id for one in given}
     for rank, number in enumerate(ranked):
         stored = messages[number - 1]
         key = stored.base, stored.inode if bases[stored.base] > 1 else 0
         known[key] = Known(new_ids.get(number, stored.message.unique_id), rank)
     following = Following(follow, uidl_format) if follow else None
+    if following is not None:  # what is not in the list counts as new there when it comes back
+        for one in deleted.kept(folder):
+            key = names.base_name(one.name), one.status.st_ino
+            if listed.of(key) is None and (key[0], 0) not in known:
+                known[key] = Known(one.unique_id)
     ids.add(folder.ours(ids.NAME), known, following, end=following is None)
 
 

@@ -5,9 +5,12 @@ import errno
 import os
 import random
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from restante.stores.files import create, unlink_if_there
 
 PATIENCE = 5.0
 """Seconds that are waited for a lock; Dovecot holds it for milliseconds."""
@@ -42,20 +45,33 @@ def dot_lock(path: str, patience: float | None = None) -> Iterator[None]:
 def _acquire(lock: str, path: str, deadline: float) -> int:
     while True:
         try:
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            return _make(lock)
         except FileExistsError:
             if _is_stale(lock, path):
                 _override(lock)
             elif time.monotonic() > deadline:
                 raise TimeoutError(errno.ETIMEDOUT, "another program holds this lock", lock) from None
-        else:
-            try:
-                os.fchmod(descriptor, 0o644)  # whatever the umask: other users' programs watch it, and read whose it is
-                os.write(descriptor, f"{os.getpid()}:{socket.gethostname()}".encode())
-                return os.fstat(descriptor).st_ino
-            finally:
-                os.close(descriptor)
         time.sleep(random.uniform(0.005, 0.03))  # noqa: S311  (no secret)
+
+
+def _make(lock: str) -> int:
+    """Make a lock that tells from its first moment whose it is, for one left by a crash; returns its inode.
+
+    Raises:
+        FileExistsError: there is one.
+        OSError: it cannot be made.
+    """
+    aside = f"{lock}.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}"
+    unlink_if_there(aside)
+    descriptor = create(aside)
+    try:
+        os.fchmod(descriptor, 0o644)  # whatever the umask: other users' programs watch it, and read whose it is
+        os.write(descriptor, f"{os.getpid()}:{socket.gethostname()}".encode())
+        os.link(aside, lock)
+        return os.fstat(descriptor).st_ino
+    finally:
+        os.close(descriptor)
+        unlink_if_there(aside)
 
 
 def _is_stale(lock: str, path: str) -> bool:
