@@ -17,8 +17,8 @@ RULES = ROOT / "tests" / "rules.tsv"
 SHOWN = 4
 """Tests that are named for a rule; of more only the number is told."""
 
-_RULE = re.compile(r"\bP-(\d{3})\b")
-_RANGE = re.compile(r"\bP-(\d{3}) to P-(\d{3})\b")
+_RULE = re.compile(r"\b[PM]-\d{3}\b")
+_RANGE = re.compile(r"\b([PM])-(\d{3}) to [PM]-(\d{3})\b")
 
 WITHOUT_TEST = {
     "P-243": "Not built: the policy is per listener, not per user.",
@@ -30,7 +30,8 @@ HEAD = """\
 # Conformance
 
 Every rule that this server keeps, where it comes from, and the tests that prove it. The numbers are those that the
-code and the tests cite; the gaps between them are nothing that is missing. MUST, SHOULD and MAY are the RFCs' words,
+code and the tests cite, P for the protocol and M for what is on disk; the gaps between them are nothing that is
+missing. MUST, SHOULD and MAY are the RFCs' words,
 PRODUCT is a choice of ours where they leave room. This page is generated from the tests (`make conformance`), and a
 test fails when it is out of date or when a MUST has no test.
 
@@ -71,9 +72,9 @@ def proofs() -> Mapping[str, list[str]]:
 
 
 def _numbers(text: str) -> Iterator[str]:
-    yield from (f"P-{number}" for number in _RULE.findall(text))
-    for first, last in _RANGE.findall(text):
-        yield from (f"P-{number:03d}" for number in range(int(first), int(last) + 1))
+    yield from _RULE.findall(text)
+    for kind, first, last in _RANGE.findall(text):
+        yield from (f"{kind}-{number:03d}" for number in range(int(first), int(last) + 1))
 
 
 def _tests(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

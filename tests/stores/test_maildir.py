@@ -162,6 +162,32 @@ async def test_flags_and_moves_change_nothing(store: MaildirStore, maildir: Path
     await maildrop.close()
 
 
+async def test_reading_changes_nothing(store: MaildirStore, maildir: Path) -> None:
+    """M-007, M-009, P-092: neither names nor times nor octets; no QUIT, no change."""
+    settled(put(maildir, "new/1.a.host", b"one\n"))
+    settled(put(maildir, "cur/2.b.host:2,RS", b"two\n"))
+    before = {path: path.stat() for path in (maildir / "new", maildir / "cur", *maildir.glob("[nc]*/*"))}
+    assert len(await contents(store)) == 2
+    after = {path: path.stat() for path in (maildir / "new", maildir / "cur", *maildir.glob("[nc]*/*"))}
+    assert {path: (one.st_mtime_ns, one.st_ctime_ns, one.st_size) for path, one in after.items()} == {
+        path: (one.st_mtime_ns, one.st_ctime_ns, one.st_size) for path, one in before.items()
+    }
+
+
+@pytest.mark.parametrize("undo", [60, 0])
+async def test_a_message_that_is_being_read_may_be_removed(tmp_path: Path, maildir: Path, undo: float) -> None:
+    """M-008: whoever has it open reads it to its end."""
+    store = MaildirStore(f"{tmp_path}/{{user}}", undo)
+    put(maildir, "new/1.a.host", b"x" * 100_000 + b"\n")
+    maildrop = await store.open(BOB)
+    file = await maildrop.retrieve(1)
+    assert file.read(10) == b"x" * 10
+    await maildrop.update({1})
+    await maildrop.close()
+    assert file.read() == b"x" * 99_990 + b"\n"
+    file.close()
+
+
 async def test_a_message_removed_by_another_program(store: MaildirStore, maildir: Path) -> None:
     """P-145: at QUIT it counts as removed; P-095: RETR says so before +OK."""
     put(maildir, "cur/1.a.host:2,", b"one\n")
@@ -503,7 +529,7 @@ async def test_a_file_with_another_inode_is_another_file(store: MaildirStore, ma
 
 
 async def test_a_delivery_on_disk(store: MaildirStore, maildir: Path) -> None:
-    """M-002, M-012, design 6: LF on disk, sizes in the name, mode 600, nothing left in tmp."""
+    """M-001, M-002, M-012, design 6: LF on disk, sizes in the name, mode 600, nothing left in tmp."""
     await deliver(store, b"A: b\r\n\r\nbody\r\n")
     (message,) = (maildir / "new").iterdir()
     assert message.read_bytes() == b"A: b\n\nbody\n"
