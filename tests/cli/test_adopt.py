@@ -136,7 +136,6 @@ def test_two_lists(office: Path) -> None:
         (("--from", "dovecot"), "dovecot-uidlist: Dovecot has left no list of ids here"),
         (("--from", "courier"), "courierpop3dsizelist: Courier has left no list of ids here"),
         (("--from", "x-uidl"), "no message here has a header field X-UIDL"),
-        (("--from", "cyrus"), "'cyrus' is no source of ids; right are dovecot, courier, filename, x-uidl"),
     ],
 )
 def test_nothing_to_take(office: Path, arguments: tuple[str, ...], text: str) -> None:
@@ -145,10 +144,25 @@ def test_nothing_to_take(office: Path, arguments: tuple[str, ...], text: str) ->
     assert text in line
 
 
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--from", "cyrus"), "--from 'cyrus' is not known; right are dovecot, courier, filename, x-uidl and a URL"),
+        (("--content",), "--content and --ours are for --verify"),
+        (("--ours", "pop://127.0.0.1:1"), "--content and --ours are for --verify"),
+        (("--login", "x"), "--passwords, --password-stdin, --login and --ca are for a server that runs: --from URL"),
+    ],
+)
+def test_options_that_would_be_ignored(office: Path, arguments: tuple[str, ...], text: str) -> None:
+    """Whoever forgets --verify must not adopt."""
+    assert text in refused(adopt(office, *arguments), 2)
+    assert not (office / "mail/bob/restante").exists()
+
+
 def test_an_empty_maildrop(office: Path) -> None:
     """It has nothing to lose."""
     (office / "users").write_text("alice:{PLAIN}a\n", encoding="ascii")
-    assert done(adopt(office)) == "alice: no messages, no ids\n"
+    assert done(adopt(office)) == "alice: no messages, no ids, and nobody to follow\n"
 
 
 def test_a_damaged_list(office: Path) -> None:

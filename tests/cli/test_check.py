@@ -214,7 +214,7 @@ def test_repair(office: Path) -> None:
     result = restante("check", "--repair", cwd=office)
     assert result.returncode == 1
     lines = [line.removeprefix("mail/bob/") for line in result.stdout.splitlines()]
-    assert lines == ["tmp: made", "new: mode is 0700 now", "restante/index: made anew"]
+    assert lines == ["new: mode is 0700 now", "tmp: made", "restante/index: made anew"]
     assert "cur/2.b.host:2,: not a regular file" in result.stderr
     (maildir / "cur/2.b.host:2,").unlink()
     assert done(restante("check", "--repair", cwd=office)) == "restante.toml: all is well; 1 account\n"

@@ -54,13 +54,25 @@ def test_one_comes_back(office: Path) -> None:
 
 def test_nothing_since_then(office: Path) -> None:
     assert done(restante("undo", "bob", "--since", "2100-01-01", cwd=office)) == "nothing to bring back\n"
-    assert done(restante("undo", "nobody", "--list", cwd=office)) == ""
+    line = refused(restante("undo", "nobody", "--list", cwd=office))
+    assert line == "restante: there is no account nobody, and nothing that was deleted"
     assert not (office / "mail/nobody").exists()
 
 
 def test_a_time_that_is_none(office: Path) -> None:
     line = refused(restante("undo", "bob", "--since", "yesterday", cwd=office), 2)
     assert '"2h", "3d", "2026-11-24" and "2026-11-24T17:00" would be right' in line
+
+
+@pytest.mark.parametrize(
+    "header", [b"From: " + b"(" * 5000, b"From: a@[", b'From: "', b"From: =?x?q?a?=@", b"From: \xff\0\r\n x"]
+)
+def test_headers_that_are_malformed(office: Path, header: bytes) -> None:
+    """P-296: a message may hold anything; it is listed, and comes back."""
+    path = office / "mail/bob/restante/deleted/1.a.host:2,S"
+    path.write_bytes(header + b"\nSubject: still here\n\n")
+    lines = done(restante("undo", "bob", cwd=office)).splitlines()
+    assert len(lines) == 3
 
 
 def test_a_name_that_is_none(office: Path) -> None:

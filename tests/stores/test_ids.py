@@ -436,6 +436,59 @@ async def test_all_pairs_of_losses(store: MaildirStore, maildir: Path, damage: C
         assert [one for one, _ in await listed(store)] == ["0003", "0001", "0002"]
 
 
+@pytest.mark.parametrize(
+    "line", [b"id 1 - a\rb base", b"id 1 -  base", b"id -1 - a base", b"id 9999999999999999999 - a base"]
+)
+async def test_what_cannot_stand_in_a_list(store: MaildirStore, maildir: Path, line: bytes) -> None:
+    """P-123: an id goes out as it is, so it must be one."""
+    await listed(store)
+    (maildir / "restante/ids").write_bytes(b"restante ids 1\n" + line + b"\n")
+    with pytest.raises(PermanentFailure, match="would be right"):
+        await store.open(BOB)
+
+
+@pytest.mark.parametrize("name", ["ids", "index", "lock"])
+async def test_a_folder_in_place_of_a_file(store: MaildirStore, maildir: Path, name: str) -> None:
+    """And no descriptor is left open each time."""
+    before = await listed(store)
+    (maildir / "restante" / name).unlink(missing_ok=True)
+    (maildir / "restante" / name).mkdir()
+    open_files = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(10):
+        if name == "index":
+            assert await listed(store) == before
+        else:
+            with pytest.raises(PermanentFailure):
+                await store.open(BOB)
+    assert len(list(Path("/proc/self/fd").iterdir())) <= open_files + 1
+
+
+async def test_two_messages_never_have_one_id_whatever_the_list_says(store: MaildirStore, maildir: Path) -> None:
+    """P-124: somebody has edited it."""
+    await adopt(store, *ADOPTED)
+    await listed(store)
+    with (maildir / "restante/ids").open("ab") as file:
+        file.write(b"id 1 - 0003 2.a.host\n")
+    assert len({one for one, _ in await listed(store)}) == 3
+
+
+async def test_followed_ids_that_cannot_be_saved(
+    store: MaildirStore, maildir: Path, assigned: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P-129: hidden until they can."""
+    await adopt(store, *ADOPTED, follow="dovecot", uidl_format="%u")
+    await listed(store)
+    put(maildir, "new/4.a.host", b"4\n")
+
+    def add(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ids, "add", add)
+        assert await listed(store) == AS_ADOPTED
+    assert await listed(store) == [*AS_ADOPTED, ("100", 3)]
+
+
 async def test_the_list_does_not_grow_for_ever(store: MaildirStore, maildir: Path) -> None:
     """What is said of messages that are gone for good goes when half of it is that; ids stay what they are."""
     for number in range(4, 150):
@@ -457,4 +510,5 @@ async def test_the_list_does_not_grow_for_ever(store: MaildirStore, maildir: Pat
     await maildrop.close()
     await store.keep_house()
     assert len(ids.read(str(maildir / "restante/ids")).known) == 9
+    assert len(ids.read(str(maildir / "restante/ids.old")).known) == 140  # for a person, should the mail be back
     assert await listed(store) == before

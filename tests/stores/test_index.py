@@ -213,6 +213,28 @@ async def test_a_message_touched_is_still_the_same(maildir: Path, later: Later, 
     assert looks["read"] == 0
 
 
+@pytest.mark.parametrize(
+    ("first", "second"), [("new/3.c.host", "cur/3.c.host:2,"), ("cur/1.a.host:2,S", "new/1.a.host")]
+)
+async def test_a_move_by_link_and_unlink(maildir: Path, later: Later, first: str, second: str) -> None:
+    """P-124, P-125: half-way the file has a name in a folder that has not changed, too; it is one message."""
+    later()
+    before = await listing(another_process(maildir))
+    os.link(maildir / first, maildir / second)
+    assert await listing(another_process(maildir)) == before
+    (maildir / first).unlink()
+    assert await listing(another_process(maildir)) == before
+    assert not (maildir / "restante/ids").exists()
+
+
+async def test_numbers_that_cannot_be(maildir: Path, later: Later) -> None:
+    """P-293: in a name, or as the time of a file; nobody is kept out."""
+    put(maildir, f"new/1000.M000000P1Q0R00000000.h,S=5,W={'9' * 30}", b"a\n\nb\n")
+    put(maildir, f"new/{'9' * 40}.M{'9' * 40}.h", b"x\n")
+    later()
+    assert [message.octets for message in await listing(another_process(maildir))] == [5, 5, 7, 8, 3]
+
+
 async def test_a_clock_that_went_back(maildir: Path, later: Later, looks: dict[str, int]) -> None:
     """The index is from the future: the files are looked at, and none is read."""
     later(10 * LONG_AGO)

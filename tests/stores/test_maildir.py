@@ -339,6 +339,18 @@ async def test_a_message_that_was_not_marked_is_never_taken_for_one_that_was(
     assert await contents(store) == [b"B\r\n"]
 
 
+@pytest.mark.parametrize("undo", [60, 0])
+async def test_another_message_under_the_name_of_a_marked_one(tmp_path: Path, maildir: Path, undo: float) -> None:
+    """P-131, P-134: it was put there during the session, and nobody has marked it."""
+    store = MaildirStore(f"{tmp_path}/{{user}}", undo)
+    put(maildir, "cur/1.a.host:2,", b"old\n")
+    maildrop = await store.open(BOB)
+    put(maildir, "tmp/x", b"new version\n").rename(maildir / "cur/1.a.host:2,")
+    await maildrop.update({1})
+    await maildrop.close()
+    assert await contents(store) == [b"new version\r\n"]
+
+
 async def test_ids_of_two_files_with_one_base_name_do_not_move(store: MaildirStore, maildir: Path) -> None:
     """P-125, P-126: not when a copy comes, whatever its inode, and not when one of them is deleted."""
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from restante.errors import Condition, PermanentFailure
-from restante.stores.maildir import MaildirStore
+from restante.stores.maildir import MaildirStore, index
 from restante.stores.maildir.quota import Limits
+from restante.stores.maildir.records import EMPTY, Snapshot
 from tests.stores.test_contract import BOB, contents, deliver
 from tests.stores.test_maildir import put
 
@@ -61,7 +62,30 @@ async def test_what_root_makes_belongs_to_the_owner(maildir: Path) -> None:
     assert (maildir / "restante/ids").exists()
     assert (maildir / "maildirsize").exists()
     owners = {str(path.relative_to(maildir)): path.stat().st_uid for path in maildir.rglob("*")}
+    assert (
+        owners.pop("restante/index") == 0
+    )  # a cache, which everybody may replace, and nobody believes who cannot write it
     assert set(owners.values()) == {OWNER}, owners
+
+
+async def test_a_maildir_that_root_makes_belongs_to_the_owner_of_the_folder_above(tmp_path: Path) -> None:
+    """As that of an account that has none yet."""
+    os.chown(tmp_path, OWNER, OWNER)
+    await contents(MaildirStore(f"{tmp_path}/{{user}}"))
+    assert {path.stat().st_uid for path in (tmp_path / "bob", *tmp_path.rglob("bob/*"))} == {OWNER}
+
+
+async def test_an_index_of_somebody_else_is_not_believed(maildir: Path, precious: Path) -> None:
+    """It could name any file as a message, and hold any octets as an id."""
+    await contents(MaildirStore(f"{maildir.parent}/{{user}}"))
+    path = str(maildir / "restante/index")
+    (one,) = index.read(path).messages
+    index.write(
+        path, Snapshot.of([one._replace(paths=("../precious/1.file",), message=one.message._replace(octets=10))])
+    )
+    os.chown(path, OWNER, OWNER)
+    assert index.read(path) is EMPTY
+    assert await contents(MaildirStore(f"{maildir.parent}/{{user}}")) == [b"one\r\n"]
 
 
 async def everything(office: MaildirStore) -> None:

@@ -117,6 +117,31 @@ async def test_a_long_file_is_made_anew(maildir: Path) -> None:
     assert sheet(maildir) == ["9C", "0 0", "4 1"]
 
 
+async def test_what_another_program_removed_is_not_noted_twice(maildir: Path) -> None:
+    """M-015: that program has noted it; we note what we removed."""
+    office = store(maildir, Limits(messages=100))
+    await deliver(office, b"one\r\n", b"two\r\n", b"three\r\n")
+    maildrop = await office.open(BOB)
+    next(path for path in (maildir / "new").iterdir() if path.read_bytes() == b"two\n").unlink()
+    await maildrop.update({1, 2, 3})
+    await maildrop.close()
+    assert sheet(maildir)[-1] == "-10 -2"
+
+
+async def test_a_subfolder_without_its_parts(maildir: Path) -> None:
+    """Another program is just making it, or has left it so."""
+    (maildir / ".Sub/cur").mkdir(parents=True)
+    await deliver(store(maildir, Limits(messages=5)), b"one\r\n")
+    assert sheet(maildir) == ["5C", "0 0", "4 1"]
+
+
+async def test_a_fifo_in_place_of_the_file(maildir: Path) -> None:
+    """Nobody waits for it."""
+    os.mkfifo(maildir / "maildirsize")
+    await deliver(store(maildir), b"one\r\n")
+    assert len(await contents(store(maildir))) == 1
+
+
 async def test_subfolders_count_and_the_trash_does_not(maildir: Path) -> None:
     """M-013."""
     for name in (".Sent", ".Trash", "restante", "other"):

@@ -10,6 +10,8 @@ import pytest
 from restante.errors import MaildropInUse
 from restante.maildrop import Message
 from restante.stores.maildir import MaildirStore
+from restante.stores.maildir.folder import Folder
+from restante.stores.maildir.records import DIRECTORIES, Key, Paths
 from tests.stores.test_contract import BOB, deliver
 from tests.stores.test_maildir import put, rewrite_unseen, settled
 
@@ -101,7 +103,8 @@ async def test_one_file_under_two_names(store: MaildirStore, maildir: Path) -> N
 async def test_two_files_with_one_base_name(store: MaildirStore, maildir: Path) -> None:
     """Their ids are kept apart, and are written down."""
     put(maildir, "new/1.a.host", b"other\n")
-    assert await problems(store, maildir) == [f"cur/1.a.host:2,S: has the same unique-id as {maildir}/new/1.a.host"]
+    told = f"cur/1.a.host:2,S: has the same base name as {maildir}/new/1.a.host; a message needs a name of its own"
+    assert await problems(store, maildir) == [told]
     await repair(store, maildir)
     assert (maildir / "restante/ids").exists()
     assert len({message.unique_id for message in await listing(store)}) == 3
@@ -115,7 +118,7 @@ async def test_modes(store: MaildirStore, maildir: Path) -> None:
     (maildir / "cur/1.a.host:2,S").chmod(0o040)
     assert await problems(store, maildir) == [
         "new: its owner cannot list it and change it; mode 0700 would be right",
-        "cur: everybody can remove mail here; mode 0700 would be right",
+        "cur: everybody can remove mail here; a mode without write permission for others would be right",
     ]
     assert (await repair(store, maildir))[:3] == [
         "new: mode is 0700 now",
@@ -129,10 +132,11 @@ async def test_modes(store: MaildirStore, maildir: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [
-        (lambda maildir: (maildir / "cur").rename(maildir / "away"), "cur: this folder of a Maildir is missing"),
+        (lambda maildir: (maildir / "tmp").rmdir(), "tmp: this folder of a Maildir is missing"),
+        (lambda maildir: (maildir / "new").rmdir(), "new: this folder of a Maildir is missing"),
         (
             lambda maildir: (maildir / "restante/index").write_bytes(b"x"),
-            "restante/index: the index is damaged; it will be made anew",
+            "restante/index: the index is damaged; remove it, and it is made anew",
         ),
     ],
 )
@@ -144,6 +148,34 @@ async def test_what_is_made_anew(
     assert await problems(store, maildir) == [problem]
     assert await repair(store, maildir)
     assert await problems(store, maildir) == []
+
+
+async def test_a_folder_with_mail_that_has_gone_is_not_made_anew(store: MaildirStore, maildir: Path) -> None:
+    """It is somewhere: an empty one in its place would make clients forget what they have (field notes 4.2)."""
+    await listing(store)
+    (maildir / "cur").rename(maildir / "away")
+    assert await repair(store, maildir) == ["cur: not made, because it held 2 messages; put it back"]
+    assert not (maildir / "cur").exists()
+    (maildir / "away").rename(maildir / "cur")
+    assert len(await listing(store)) == 2
+
+
+async def test_a_name_that_changes_meanwhile(
+    store: MaildirStore, maildir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is renamed to and fro while it is looked for has one name, whatever the listing says."""
+    real = Folder.places
+
+    def places(self: Folder, directories: Sequence[str] = DIRECTORIES) -> dict[Key, Paths]:
+        found = real(self, directories)
+        return {key: (f"new/{key[0]}", *paths) for key, paths in found.items()} if "1.a" in str(found) else found
+
+    await listing(store)
+    (maildir / "cur/1.a.host:2,S").rename(maildir / "new/1.a.host")
+    monkeypatch.setattr(Folder, "places", places)
+    await store.repair("bob")
+    monkeypatch.undo()
+    assert len(await listing(store)) == 2
 
 
 async def test_a_damaged_list_of_ids_needs_a_person(store: MaildirStore, maildir: Path) -> None:

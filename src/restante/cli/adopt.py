@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from restante.auth import canonical_user
-from restante.cli.adopt_ids import Outcome, adopt
+from restante.cli.adopt_ids import NAMES, Outcome, adopt
 from restante.cli.adopt_options import Options, Secrets, read_secrets
 from restante.cli.adopt_verify import verify
 from restante.cli.loading import load
@@ -48,8 +48,7 @@ def command(ctx: click.Context, /, users: tuple[str, ...], source: str, verified
 
     For the accounts named, or all in the passwd files.  Nothing is deleted anywhere.
     """
-    if verified and source:
-        raise click.UsageError("--verify only compares, and --from adopts: one at a time")
+    _check_options(source, verified, others)
     configuration, _ = load(ctx)
     names = _users(configuration, users)
     url = _url(verified or source) if verified or is_url(source) else None
@@ -58,6 +57,21 @@ def command(ctx: click.Context, /, users: tuple[str, ...], source: str, verified
         here = _url(others["ours"]) if others["ours"] else _first_listener(configuration)
         return _report(names, lambda user: verify(user, url, here, options))
     return _report(names, lambda user: asyncio.run(adopt(configuration.store, user, options)))
+
+
+def _check_options(source: str, verified: str, others: Mapping[str, Any]) -> None:
+    """Refuse what would be ignored: whoever forgets --verify must not adopt."""
+    if verified and source:
+        raise click.UsageError("--verify only compares, and --from adopts: one at a time")
+    if source and source not in NAMES and not is_url(source):
+        raise click.UsageError(
+            f"--from {source!r} is not known; right are {', '.join(NAMES)} and a URL such as pops://host"
+        )
+    if not verified and (others["content"] or others["ours"]):
+        raise click.UsageError("--content and --ours are for --verify")
+    needs_url = others["passwords"] or others["password_stdin"] or others["ca"] or others["login"] != "{user}"
+    if needs_url and not verified and not is_url(source):
+        raise click.UsageError("--passwords, --password-stdin, --login and --ca are for a server that runs: --from URL")
 
 
 def _options(source: str, url: ServerUrl | None, users: Sequence[str], **others: Any) -> Options:

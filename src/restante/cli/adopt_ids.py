@@ -51,7 +51,8 @@ async def _from_lists(store: MaildropStore, user: str, options: Options) -> Outc
         if found is None:
             messages = len(maildrop.listing)
             missing = f"{source}; {_count(messages)} here" if messages else ""
-            return Outcome("" if messages else "no messages, no ids", [missing] if missing else [])
+            nothing = "no messages, no ids, and nobody to follow" if options.follow else "no messages, no ids"
+            return Outcome("" if messages else nothing, [missing] if missing else [])
         follow = source if options.follow and source in LISTS else ""
         return await _give(maildrop, found, options, NAMES.get(source, source), follow)
     finally:

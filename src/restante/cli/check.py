@@ -25,8 +25,9 @@ def command(ctx: click.Context, repair: bool) -> int:
     problems = 0
     users = [user for users in _users(configuration) for user in users]
     if repair:
-        for line in _repaired(configuration, users):
-            click.echo(one_line(line))
+        for line, is_problem in _repaired(configuration, users):
+            problems += is_problem
+            click.echo(one_line(line), err=is_problem)
     for problem in _problems(configuration, users):
         problems += 1
         click.echo(one_line(problem), err=True)
@@ -56,10 +57,10 @@ def _problems(configuration: Configuration, users: Sequence[str]) -> Iterator[st
             yield from certificate_problems(pair.certificate, pair.key)
     store = configuration.store
     if isinstance(store, Inspectable):
-        yield from _of_each(users, "Looking at maildrops", store.inspect)
+        yield from (line for line, _ in _of_each(users, "Looking at maildrops", store.inspect))
 
 
-def _repaired(configuration: Configuration, users: Sequence[str]) -> Iterator[str]:
+def _repaired(configuration: Configuration, users: Sequence[str]) -> Iterator[tuple[str, bool]]:
     store = configuration.store
     if isinstance(store, Repairable):
         yield from _of_each(users, "Mending maildrops", store.repair)
@@ -67,16 +68,16 @@ def _repaired(configuration: Configuration, users: Sequence[str]) -> Iterator[st
 
 def _of_each(
     users: Sequence[str], label: str, ask: Callable[[str], Coroutine[Any, Any, Sequence[str]]]
-) -> Iterator[str]:
-    """Ask the store about each user, and show on a terminal how far it is."""
+) -> Iterator[tuple[str, bool]]:
+    """Ask the store about each user, and show on a terminal how far it is; gives lines, and whether it failed."""
     with click.progressbar(users, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         for user in bar:
             try:
-                lines = asyncio.run(ask(user))
+                lines = [(line, False) for line in asyncio.run(ask(user))]
             except MaildropInUse:
-                lines = [f"maildrop of {user}: a session has it open; try again later"]
+                lines = [(f"maildrop of {user}: a session has it open; try again later", True)]
             except Condition as error:
-                lines = [f"maildrop of {user}: {error}"]
+                lines = [(f"maildrop of {user}: {error}", True)]
             if lines and not bar.hidden:
                 click.echo(err=True)  # the bar has a line of its own
             yield from lines

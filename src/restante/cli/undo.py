@@ -5,14 +5,14 @@ import datetime as dt
 import time
 from collections.abc import Sequence
 from email.parser import BytesHeaderParser
-from email.policy import default
+from email.policy import compat32, default
 
 import click
 
 from restante.auth import canonical_user
 from restante.cli.loading import load
 from restante.cli.options import CommandFailed, config_option
-from restante.config import seconds
+from restante.config import Configuration, PasswdFile, seconds
 from restante.errors import Condition, MaildropInUse, one_line
 from restante.maildrop import Deleted, Restorable
 
@@ -44,6 +44,8 @@ def command(ctx: click.Context, user: str, since: str | None, unique_ids: tuple[
     after = _moment(since) if since is not None else 0.0
     try:
         found = [one for one in asyncio.run(_deleted(store, user)) if one.when >= after]
+        if not found and not _has_account(configuration, user):
+            raise CommandFailed(f"there is no account {user}, and nothing that was deleted")
         found = _chosen(found, unique_ids)
         if only_list:
             _show(found)
@@ -59,6 +61,16 @@ def command(ctx: click.Context, user: str, since: str | None, unique_ids: tuple[
     click.echo(
         f"{_count(len(back))} brought back; the next session of {user} shows them" if back else "nothing to bring back"
     )
+
+
+def _has_account(configuration: Configuration, user: str) -> bool:
+    """Say whether the user has an account, as far as anybody can tell."""
+    try:
+        return not configuration.passwd_files or any(
+            user in PasswdFile(one).users() for one in configuration.passwd_files
+        )
+    except Condition:
+        return True
 
 
 async def _deleted(store: Restorable, user: str) -> Sequence[Deleted]:
@@ -98,13 +110,17 @@ def _moment(text: str) -> float:
 def _show(messages: Sequence[Deleted]) -> None:
     for one in messages:
         when = dt.datetime.fromtimestamp(one.when).astimezone().isoformat(" ", "seconds")
-        headers = BytesHeaderParser(policy=default).parsebytes(one.header)
-        sender, subject = (_header(headers.get(name, "")) for name in ("from", "subject"))
+        sender, subject = (_header(one.header, name) for name in ("from", "subject"))
         click.echo(f"{when}  {one.octets:>9}  {sender}  {subject}  {one.unique_id}")
 
 
-def _header(value: object) -> str:
-    text = one_line(" ".join(str(value).split()))
+def _header(octets: bytes, name: str) -> str:
+    """Return a header field for a person, in a column; a message may hold anything (P-296)."""
+    try:
+        value = str(BytesHeaderParser(policy=default).parsebytes(octets).get(name, ""))
+    except Exception:  # noqa: BLE001  (the library fails at some malformed fields, in many ways)
+        value = str(BytesHeaderParser(policy=compat32).parsebytes(octets).get(name, ""))
+    text = one_line(" ".join(value.split()))
     return (text if len(text) <= WIDTH else text[: WIDTH - 1] + "…").ljust(WIDTH)
 
 

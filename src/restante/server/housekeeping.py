@@ -22,4 +22,6 @@ async def keep_house(server: Server) -> None:
                 await store.keep_house()
             except Condition as error:  # the store says it to everybody who logs in, too
                 log.warning("no house-keeping: %s", error)
+            except Exception:  # a defect of ours, which must not end this for all maildrops and for good
+                log.exception("house-keeping failed")
         await asyncio.sleep(EVERY)

@@ -7,6 +7,8 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from restante.errors import Condition, NoSuchMaildrop, PermanentFailure, TemporaryFailure
@@ -20,7 +22,16 @@ PIECE = 65536
 READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 """No symbolic link, no waiting for a FIFO."""
 
-_PERMANENT = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG}
+_PERMANENT = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+}
 _PLACEHOLDER = re.compile(r"\{(user|local|domain)\}")
 
 
@@ -101,10 +112,24 @@ def condition(error: OSError) -> Condition:
     return kind(str(error))
 
 
+class _Threads:
+    """More threads than there are cores: most wait for a disk, and nobody's must keep the others from a thread."""
+
+    def __init__(self) -> None:
+        self._begin()
+        os.register_at_fork(after_in_child=self._begin)  # a child has none of its parent's threads
+
+    def _begin(self) -> None:
+        self.pool = ThreadPoolExecutor(32, "restante-store")
+
+
+_threads = _Threads()
+
+
 async def in_thread(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
     """Call something that blocks, and turn errors of the system into conditions."""
     try:
-        return await asyncio.to_thread(function, *arguments, **options)
+        return await asyncio.get_running_loop().run_in_executor(_threads.pool, partial(function, *arguments, **options))
     except OSError as error:
         raise condition(error) from error
 
@@ -112,18 +137,23 @@ async def in_thread(function: Callable[P, T], *arguments: P.args, **options: P.k
 _OPEN_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
-def create(path: str, flags: int = os.O_WRONLY) -> int:
+def create(path: str, flags: int = os.O_WRONLY, *, own: bool = False) -> int:
     """Make a new file and return its descriptor; what is there already is never opened.
 
     What root makes belongs to whom the folder belongs: a command that an administrator runs must not lock the
     server out.
+
+    Args:
+        path: of the file.
+        flags: as for `os.open`.
+        own: it stays root's all the same.
 
     Raises:
         FileExistsError: something has that name.
         OSError: it cannot be made.
     """
     descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL | _OPEN_FLAGS, 0o600)
-    if os.geteuid() == 0:
+    if os.geteuid() == 0 and not own:
         status = os.stat(os.path.dirname(path) or os.curdir)
         os.fchown(descriptor, status.st_uid, status.st_gid)
     return descriptor
@@ -147,6 +177,29 @@ def open_or_create(path: str, flags: int = os.O_RDWR) -> int:
         return descriptor
     os.close(descriptor)
     raise PermanentFailure(f"{path}: a regular file with one name would be right")
+
+
+def read_file(path: str, limit: int) -> tuple[bytes, os.stat_result] | None:
+    """Return what is in a file of ours, with what the system knows of it; None: there is none.
+
+    Raises:
+        PermanentFailure: it is no regular file, or longer than `limit` octets.
+        OSError: it cannot be read.
+    """
+    try:
+        descriptor = os.open(path, READ_FLAGS)
+    except FileNotFoundError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
+            raise PermanentFailure(f"{path}: a regular file of at most {limit} octets would be right")
+        pieces = []
+        while piece := os.read(descriptor, 1 << 22):
+            pieces.append(piece)
+        return b"".join(pieces), status
+    finally:
+        os.close(descriptor)
 
 
 def check_links(paths: Iterable[str]) -> None:

@@ -1,6 +1,7 @@
 """Maildirs that Postfix, procmail, mutt and Dovecot can share with us (maildir(5))."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -9,7 +10,7 @@ from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 from restante.auth import Principal
-from restante.errors import MaildropInUse, PermanentFailure, UpdateIncomplete
+from restante.errors import MaildropInUse, PermanentFailure, TemporaryFailure, UpdateIncomplete
 from restante.maildrop import Deleted, Maildrop
 from restante.stores.files import PathTemplate, in_thread
 from restante.stores.maildir import deleted, inspection
@@ -125,6 +126,8 @@ class MaildirStore:
             return
         except (OSError, PermanentFailure) as error:
             log.warning("purging failed: %s", error)
+        except Exception:  # of one maildrop: the others have their turn
+            log.exception("purging %s failed", folder.path)
 
     def folder(self, user: str) -> Folder:
         """Return the Maildir of a user, which need not exist.
@@ -158,17 +161,21 @@ class MaildirStore:
         if not expired:
             return snapshot
         try:
-            remove(folder, expired, keep=self._undo > 0)
+            removed = remove(folder, expired, keep=self._undo > 0)
         except UpdateIncomplete as error:  # that must keep nobody from the mail
             log.warning("expired messages not removed: %s", error)
         else:
-            Quota(folder, self._quota).note_names([(stored.path, stored.size) for stored in expired], -1)
+            Quota(folder, self._quota).note_names([(stored.path, stored.size) for stored in removed], -1)
         return scan(folder, self._memory)
 
     def _problems(self, folder: Folder) -> list[str]:
         self._template.check_mounted()
         folder.check_links()
-        return list(inspection.problems(folder)) if os.path.lexists(folder.path) else []
+        try:
+            os.lstat(folder.path)
+        except FileNotFoundError:  # but a folder above it that is closed is a problem
+            return []
+        return list(inspection.problems(folder))
 
     def _repair(self, folder: Folder) -> list[str]:
         self._template.check_mounted()
@@ -180,8 +187,11 @@ class MaildirStore:
         folder.check_links()
         found = []
         for one in deleted.kept(folder):
-            with open(one.path, "rb") as file:
-                header = file.read(_HEADER)
+            header = b""
+            with contextlib.suppress(OSError, TemporaryFailure):  # listed all the same
+                file, _ = folder.open(os.path.relpath(one.path, folder.path))
+                with file:
+                    header = file.read(_HEADER)
             found.append(Deleted(one.unique_id, one.status.st_size, one.status.st_ctime, header))
         return found
 

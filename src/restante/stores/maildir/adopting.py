@@ -42,7 +42,9 @@ def adopt(folder: Folder, messages: Sequence[Stored], given: Sequence[Given], fo
             key = names.base_name(one.name), one.status.st_ino
             if listed.of(key) is None and (key[0], 0) not in known:
                 known[key] = Known(one.unique_id)
-    ids.add(folder.ours(ids.NAME), known, following, end=following is None)
+    # Anew, all or nothing: ids may change places, and half of that would give two messages one id.
+    before = {key: one for key, one in listed.known.items() if key not in known}
+    ids.replace(folder.ours(ids.NAME), {**before, **known}, following)
 
 
 def _has_rank(listed: ids.Ids, stored: Stored) -> bool:

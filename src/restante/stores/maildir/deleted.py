@@ -1,5 +1,6 @@
 """Deleted messages: what can be brought back, how, and until when (``restante/deleted``)."""
 
+import errno
 import os
 import re
 import time
@@ -92,6 +93,10 @@ def _link(folder: Folder, one: Kept) -> bool:
         except FileExistsError:
             if not os.path.samefile(one.path, target):
                 continue
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:  # with flags that it did not have
+                raise
+            continue
         return True
     return False
 

@@ -69,14 +69,23 @@ class Folder:
             raise TemporaryFailure(f"{self.path} has gone, and there was mail in it; is it mounted?")
         parts = [OURS, os.path.join(OURS, "deleted")]
         if not os.path.exists(self.ours("lock")):
-            os.makedirs(self.path, mode=0o700, exist_ok=True)
+            self._make_root()
             parts = ["tmp", "new", "cur", *parts]
         for part in parts:
-            self._make(part)
+            self.make(part)
         for directory in (self.ours(), self.path, os.path.dirname(self.path)):
             sync_directory(directory)
 
-    def _make(self, part: str) -> None:
+    def _make_root(self) -> None:
+        """Make the Maildir itself; what root makes belongs to whom the folder above belongs."""
+        with contextlib.suppress(FileExistsError):
+            os.makedirs(os.path.dirname(self.path) or os.curdir, mode=0o700, exist_ok=True)
+            os.mkdir(self.path, mode=0o700)
+            if os.geteuid() == 0:
+                status = os.stat(os.path.dirname(self.path) or os.curdir)
+                os.chown(self.path, status.st_uid, status.st_gid, follow_symlinks=False)
+
+    def make(self, part: str) -> None:
         """Make a folder; one that root makes in somebody's Maildir is his."""
         with contextlib.suppress(FileExistsError):
             os.mkdir(self.join(part), mode=0o700)

@@ -19,13 +19,16 @@ from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from restante.errors import PermanentFailure
-from restante.stores.files import READ_FLAGS, open_or_create, sync_directory, unlink_if_there, write_all
-from restante.stores.maildir import index
+from restante.stores.files import open_or_create, read_file, sync_directory, unlink_if_there, write_all
+from restante.stores.maildir import index, names
 from restante.stores.maildir.records import Key, Stamp
 
 NAME = "ids"
 """Below our subfolder."""
 _HEAD = b"restante ids 1\n"
+_LONGEST = 1 << 26
+"""Octets of the longest list that is read: some 700,000 messages."""
+_RANKS = range(1 << 62)
 MANY = 100
 """Lines from which it is worth while to look for some that can go."""
 _SAFE = "!\"#$&'()*+,/:;<=>?@[\\]^`{|}~"
@@ -76,13 +79,10 @@ def read(path: str) -> Ids:
         PermanentFailure: it is damaged; to go on without it would change ids.
         OSError: it cannot be read.
     """
-    try:
-        descriptor = os.open(path, READ_FLAGS)
-    except FileNotFoundError:
+    found = read_file(path, _LONGEST)
+    if found is None:
         return Ids()
-    with open(descriptor, "rb", buffering=0) as file:
-        octets = file.read()
-        status = os.fstat(descriptor)
+    octets, status = found
     ids = Ids((status.st_ino, status.st_mtime_ns, status.st_size))
     head, *lines = octets.split(b"\n")
     if head + b"\n" != _HEAD and not _HEAD.startswith(head):
@@ -91,7 +91,10 @@ def read(path: str) -> Ids:
         try:
             _understand(ids, line.split(b" "))
         except (ValueError, IndexError):
-            raise PermanentFailure(f'{path}:{number}: "id RANK INODE UNIQUE-ID BASE-NAME" would be right') from None
+            raise PermanentFailure(
+                f'{path}:{number}: "id RANK INODE UNIQUE-ID BASE-NAME" would be right; '
+                "without the line that message may get another id"
+            ) from None
     return ids
 
 
@@ -144,18 +147,30 @@ def is_mostly_idle(ids: Ids, bases: Collection[str]) -> bool:
     return sum(base in bases for base, _ in ids.known) <= len(ids.known) / 2
 
 
+def replace(path: str, known: Mapping[Key, Known], following: Following | None) -> None:
+    """Write the file anew, all or nothing; under the session's lock.
+
+    Raises:
+        OSError: the old file is still there, or nobody knows whether the new one is durable.
+    """
+    aside = f"{path}.new"
+    unlink_if_there(aside)
+    add(aside, known, following)
+    os.rename(aside, path)
+    sync_directory(os.path.dirname(path))
+
+
 def forget(path: str, ids: Ids, bases: Collection[str]) -> None:
     """Write the file anew without messages that are gone for good; under the session's lock.
 
+    What is left out is added to ``ids.old``, which only a person reads: should the mail have been out of the way only
+    for a while, the ids are not lost.
+
     Raises:
-        OSError: the old file is still there.
+        PermanentFailure, OSError: the old file is still there.
     """
-    kept = {key: one for key, one in ids.known.items() if key[0] in bases}
-    aside = f"{path}.new"
-    unlink_if_there(aside)
-    add(aside, kept, ids.following)
-    os.rename(aside, path)
-    sync_directory(os.path.dirname(path))
+    add(f"{path}.old", {key: one for key, one in ids.known.items() if key[0] not in bases})
+    replace(path, {key: one for key, one in ids.known.items() if key[0] in bases}, ids.following)
 
 
 def stamp(path: str) -> Stamp | None:
@@ -192,4 +207,7 @@ def _understand(ids: Ids, words: list[bytes]) -> None:
     if word != b"id":
         raise ValueError
     key = os.fsdecode(unquote_to_bytes(base)), 0 if inode == b"-" else int(inode)
-    ids.known[key] = Known(unique_id.decode("ascii"), None if rank == b"-" else int(rank))
+    known = Known(unique_id.decode("ascii"), None if rank == b"-" else int(rank))
+    if not names.is_unique_id(known.unique_id) or (known.rank is not None and known.rank not in _RANKS):
+        raise ValueError
+    ids.known[key] = known

@@ -11,13 +11,13 @@ without `listing`, and one that tells how names are written.
 import contextlib
 import os
 import zlib
-from itertools import chain
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import msgspec
 
-from restante.stores.files import READ_FLAGS, create, unlink_if_there, write_all
+from restante.errors import PermanentFailure
+from restante.stores.files import create, read_file, unlink_if_there, write_all
 from restante.stores.maildir.records import EMPTY, Snapshot, Stamp, Stored
 
 NAME = "index"
@@ -36,6 +36,8 @@ class _Content(NamedTuple):
     """Names are not UTF-8, so that all paths are percent-encoded."""
 
 
+_LONGEST = 1 << 30
+"""Octets of the largest index that is read."""
 _BLOCK = 1000
 """Messages in a block."""
 _decoder = msgspec.msgpack.Decoder(_Content)
@@ -53,23 +55,28 @@ def stamp(path: str) -> Stamp | None:
 
 
 def read(path: str) -> Snapshot:
-    """Read an index; one that is missing, damaged or not readable is an empty snapshot."""
+    """Read an index; one that is missing, damaged or not readable is an empty snapshot.
+
+    So is one that belongs to somebody else than whom we run as, or root: it decides which files are shown.
+    """
     try:
-        descriptor = os.open(path, READ_FLAGS)
-        with open(descriptor, "rb", buffering=0) as file:
-            octets = file.read()
+        octets, status = read_file(path, _LONGEST) or (b"", None)
         start = len(_MAGIC) + 4
         content = memoryview(octets)[start:]
-        if octets[: len(_MAGIC)] != _MAGIC or zlib.crc32(content).to_bytes(4, "big") != octets[start - 4 : start]:
+        if status is None or status.st_uid not in (os.geteuid(), 0) or octets[: len(_MAGIC)] != _MAGIC:
+            return EMPTY
+        if zlib.crc32(content).to_bytes(4, "big") != octets[start - 4 : start]:
             return EMPTY
         found = _decoder.decode(content)
-        messages = tuple(chain.from_iterable(map(_block_decoder.decode, found.blocks)))
-    except (OSError, msgspec.MsgspecError, UnicodeError):
+        messages: list[Stored] = []
+        for block in found.blocks:  # a loop of the interpreter's, which lets others have their turn
+            messages += _block_decoder.decode(block)
+    except (OSError, PermanentFailure, msgspec.MsgspecError, UnicodeError):
         return EMPTY
     if found.quoted:
-        messages = tuple(one._replace(paths=tuple(map(_unquoted, one.paths))) for one in messages)
+        messages = [one._replace(paths=tuple(map(_unquoted, one.paths))) for one in messages]
     listing = tuple(one.message for one in messages)
-    return Snapshot(messages, listing, found.scanned, found.new, found.cur, found.ids)
+    return Snapshot(tuple(messages), listing, found.scanned, found.new, found.cur, found.ids)
 
 
 def write(path: str, snapshot: Snapshot) -> Stamp:
@@ -77,6 +84,7 @@ def write(path: str, snapshot: Snapshot) -> Stamp:
 
     Raises:
         OSError: the old one is still there.
+        OverflowError: so it is, because somebody has given a file a time or a size that cannot be.
     """
     try:
         octets = _encode(snapshot, snapshot.messages)
@@ -85,7 +93,7 @@ def write(path: str, snapshot: Snapshot) -> Stamp:
         octets = _encode(snapshot, quoted, quoted=True)
     aside = f"{path}.new"
     unlink_if_there(aside)
-    descriptor = create(aside)
+    descriptor = create(aside, own=True)
     try:
         write_all(descriptor, octets, 0)
         status = os.fstat(descriptor)

@@ -1,5 +1,6 @@
 """What is wrong with a Maildir, and what can be done about it, for ``restante check``."""
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from restante.stores.maildir.folder import Folder
 from restante.stores.maildir.listing import scan
 from restante.stores.maildir.measuring import measure
 from restante.stores.maildir.quota import Limits, Quota
-from restante.stores.maildir.records import DIRECTORIES, EMPTY, Key, Memory, Stored
+from restante.stores.maildir.records import DIRECTORIES, EMPTY, UNREADABLE, Key, Memory, Stored
 
 PARTS = ("tmp", "new", "cur")
 
@@ -47,7 +48,7 @@ def _wrong_modes(folder: Folder) -> Iterator[str]:
         if status.st_mode & 0o700 != 0o700:
             yield f"{path}: its owner cannot list it and change it; mode 0700 would be right"
         if status.st_mode & 0o002:
-            yield f"{path}: everybody can remove mail here; mode 0700 would be right"
+            yield f"{path}: everybody can remove mail here; a mode without write permission for others would be right"
 
 
 def _problems_of_lists(folder: Folder) -> Iterator[str]:
@@ -57,7 +58,7 @@ def _problems_of_lists(folder: Folder) -> Iterator[str]:
         yield str(error)
     path = folder.ours(index.NAME)
     if index.read(path) is EMPTY and os.path.lexists(path):
-        yield f"{path}: the index is damaged; it will be made anew"
+        yield f"{path}: the index is damaged; remove it, and it is made anew"
 
 
 def _problems_of_messages(folder: Folder) -> Iterator[str]:
@@ -79,7 +80,7 @@ def _problems_of_messages(folder: Folder) -> Iterator[str]:
                     continue
                 inodes[entry.inode()] = entry.path
                 stored = known.get((base, entry.inode()))
-                unique_id = stored.message.unique_id if stored else names.unique_id(base)
+                unique_id = stored.message.unique_id if stored else entry.path
                 if unique_id in given:
                     yield f"{entry.path}: has the same unique-id as {given[unique_id]}"
                 elif base in seen:
@@ -96,7 +97,7 @@ def _problems_of(path: str, base: str, stored: Stored | None) -> Iterator[str]:
         return
     found = measured.sizes
     named = names.known_sizes(base)
-    if stored is not None and stored.size == found.stored and stored.modified == measured.status.st_mtime_ns:
+    if stored is not None and stored.size != UNREADABLE:
         message = stored.message
         if (message.octets, message.surrogate) != (found.wire, found.surrogate):
             yield f"{path}: clients are told {message.octets} octets, and it has {found.wire}"
@@ -119,11 +120,10 @@ def repaired(folder: Folder, quota: Limits | None) -> Iterator[str]:
         MaildropInUse: a session has the maildrop.
         OSError: something cannot be mended; the rest is as it was.
     """
-    for part in PARTS:
-        if not os.path.isdir(folder.join(part)):
-            os.mkdir(folder.join(part), mode=0o700)
-            yield f"{folder.join(part)}: made"
     yield from _modes_mended(folder)
+    yield from _folders_mended(folder)
+    if not all(os.path.isdir(folder.join(part)) for part in PARTS):
+        return
     folder.create()
     lock = folder.lock()
     try:
@@ -137,6 +137,20 @@ def repaired(folder: Folder, quota: Limits | None) -> Iterator[str]:
         os.close(lock)
 
 
+def _folders_mended(folder: Folder) -> Iterator[str]:
+    """Make a folder that is missing, unless there was mail in it: then it has gone elsewhere, and is no empty one."""
+    known = index.read(folder.ours(index.NAME))
+    for part in PARTS:
+        if os.path.isdir(folder.join(part)):
+            continue
+        lost = sum(any(path.startswith(part) for path in one.paths) for one in known.messages)
+        if lost:
+            yield f"{folder.join(part)}: not made, because it held {lost} messages; put it back"
+        else:
+            folder.make(part)
+            yield f"{folder.join(part)}: made"
+
+
 def _modes_mended(folder: Folder) -> Iterator[str]:
     for path in [folder.path, *map(folder.join, PARTS), folder.ours(), folder.ours("deleted")]:
         try:
@@ -147,7 +161,7 @@ def _modes_mended(folder: Folder) -> Iterator[str]:
         if mode != right:
             os.chmod(path, right)
             yield f"{path}: mode is {right:04o} now"
-    for directory in DIRECTORIES:
+    for directory in filter(lambda one: os.path.isdir(folder.join(one)), DIRECTORIES):
         for path, status in folder.files(directory):
             if not status.st_mode & 0o400 and status.st_nlink == 1:  # or it may be somebody else's, too
                 os.chmod(path, status.st_mode & 0o7777 | 0o400)
@@ -158,8 +172,11 @@ def _names_mended(folder: Folder) -> Iterator[str]:
     """Leave one name to a file that has two: what a move leaves that died between its link and its unlink."""
     for paths in folder.places().values():
         for path in paths[:-1]:
-            unlink_if_there(folder.join(path))
-            yield f"{folder.join(path)}: removed; the message is {folder.join(paths[-1])}"
+            # One that is just being renamed is listed under two names as well, and has only one.
+            with contextlib.suppress(FileNotFoundError):
+                one, other = os.lstat(folder.join(path)), os.lstat(folder.join(paths[-1]))
+                if one.st_nlink > 1 and os.path.samestat(one, other) and unlink_if_there(folder.join(path)):
+                    yield f"{folder.join(path)}: removed; the message is {folder.join(paths[-1])}"
     for directory in DIRECTORIES:
         sync_directory(folder.join(directory))
 
@@ -172,7 +189,7 @@ def _index_mended(folder: Folder) -> Iterator[str]:
     for one in after.messages:
         if one.key in told and told[one.key].message != one.message:
             yield f"{folder.join(one.path)}: clients are told {one.message.octets} octets now"
-    if after.messages and not before.messages:
+    if after.messages and not before.messages and os.path.isfile(folder.ours(index.NAME)):
         yield f"{folder.ours(index.NAME)}: made anew"
 
 

@@ -2,8 +2,10 @@
 
 import logging
 import os
+import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import nullcontext
 from itertools import pairwise
 from operator import itemgetter
 
@@ -14,6 +16,11 @@ from restante.stores.maildir.naming import Naming
 from restante.stores.maildir.records import DIRECTORIES, Key, Memory, Paths, Snapshot, Stamp, Stored
 
 log = logging.getLogger("restante.store")
+
+LARGE = 2000
+"""Files from which a look takes long enough for others to notice."""
+_large = threading.BoundedSemaphore(2)
+"""So many large maildrops are looked through at a time; who opens a small one meanwhile hardly waits."""
 
 
 def scan(folder: Folder, memory: Memory, *, thorough: bool = False) -> Snapshot:
@@ -43,8 +50,12 @@ def scan(folder: Folder, memory: Memory, *, thorough: bool = False) -> Snapshot:
     rest = [one for one in known.messages if one.path[:3] not in changed]
     look = _Look(folder, [one for one in known.messages if one.path[:3] in changed], now, thorough=thorough)
     found = look.files(changed)
-    if any(folder.stamp(directory) != before[directory] for directory in DIRECTORIES if directory not in changed):
-        return scan(folder, memory, thorough=thorough)  # something may have moved into what was not listed
+    if any(folder.stamp(one) != before[one] for one in DIRECTORIES if one not in changed) or _known_elsewhere(
+        found.keys() - look.before.keys(), rest
+    ):
+        # Something may have moved into what was not listed, or has a name there, too.
+        memory.keep(folder.path, memory.of(folder.path)[0], known._replace(new=None, cur=None))
+        return scan(folder, memory, thorough=thorough)
     given = ids.read(folder.ours(ids.NAME))
     named, all_shown = Naming(folder, given, look.before, renew=renew).name(found, rest)
     messages = tuple(in_order([*rest, *named.values()]))
@@ -67,6 +78,17 @@ def in_order(messages: Iterable[Stored]) -> list[Stored]:
     return sorted(by_order, key=lambda stored: (stored.order, stored.base, stored.inode))
 
 
+def _known_elsewhere(new: Collection[Key], rest: Sequence[Stored]) -> bool:
+    """Say whether a file that seems new is one that is known by its name in a folder that has not changed.
+
+    A move by link and unlink leaves it under both names for a while; it is one message.
+    """
+    if not new:
+        return False
+    inodes = {stored.inode for stored in rest}
+    return any(inode in inodes for _, inode in new)
+
+
 def load(folder: Folder, memory: Memory) -> Snapshot:
     """Return what is known of a Maildir: from memory, unless another process has written the index since."""
     stamp, snapshot = memory.of(folder.path)
@@ -84,7 +106,7 @@ def keep(folder: Folder, memory: Memory, snapshot: Snapshot, known: Snapshot) ->
     if snapshot != known and not (snapshot.messages == known.messages and snapshot.new is snapshot.cur is None):
         try:
             stamp = index.write(path, snapshot)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             log.warning("the index is not written: %s", error)
     memory.keep(folder.path, stamp, snapshot)
 
@@ -120,10 +142,11 @@ class _Look:
         try:
             files = self._folder.places(directories)
             for _ in range(SEARCHES):
-                for key, paths in files.items():
-                    stored = self._seen(root, key[1], paths, self.before.get(key))
-                    if stored is not None:
-                        found[key] = stored
+                with _large if len(files) > LARGE else nullcontext():
+                    for key, paths in files.items():
+                        stored = self._seen(root, key[1], paths, self.before.get(key))
+                        if stored is not None:
+                            found[key] = stored
                 # Moved since it was listed, or missed by the listing because it was just moving (M-006).
                 missing = (files.keys() | self.before.keys()) - found.keys()
                 if not missing or (self._folder.is_quiet() and not missing & files.keys()):

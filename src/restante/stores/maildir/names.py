@@ -18,7 +18,7 @@ MAX_UNIQUE_ID = 70
 _LATEST = 1 << 62
 """So that a number of any length in a name can be kept."""
 _TIME = re.compile(r"(\d+)\.(?:[^.]*?M(\d+))?")
-_OURS = re.compile(r"\d+\.M\d{6}P\d+Q\d+R[0-9a-f]{8}\.[^,/:]+,S=(\d+),W=(\d+)(?:,U=(\d+))?")
+_OURS = re.compile(r"\d+\.M\d{6}P\d+Q\d+R[0-9a-f]{8}\.[^,/:]+,S=(\d{1,15}),W=(\d{1,15})(?:,U=(\d{1,15}))?")
 
 
 class NameGenerator:

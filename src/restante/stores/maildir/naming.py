@@ -39,9 +39,13 @@ class Naming:
         if not new and not self._renew:
             return found, True
         named = {key: found[key] for key in found.keys() & self._before.keys()}
+        owners = {stored.message.unique_id: stored for stored in rest}
         if self._renew:
             named = {key: self._by_list(key, stored) for key, stored in named.items()}
-        owners = {stored.message.unique_id: stored for stored in (*rest, *named.values())}
+        for key, stored in named.items():
+            other = owners.setdefault(stored.message.unique_id, stored)
+            if other is not stored:  # somebody has edited the list: no two messages have one id, whatever it says
+                named[key] = owners[named[key].message.unique_id] = self._apart(stored, other)
         hidden = self._follow(new)
         for key in _in_order(new.keys() - hidden):
             stored = self._by_list(key, new[key])
@@ -51,7 +55,7 @@ class Naming:
             owners[stored.message.unique_id] = stored
             named[key] = stored
         if not self._save():
-            hidden |= {key for key, _ in self._to_save.items() if key not in self._before}
+            hidden |= {key for key in new if key in self._to_save or (key[0], 0) in self._to_save}
             named = {key: stored for key, stored in named.items() if key not in hidden}
         return named, not hidden
 

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from restante.errors import QuotaExceeded
 from restante.stores.files import READ_FLAGS, create, write_all
 from restante.stores.maildir.folder import Folder
+from restante.stores.maildir.records import DIRECTORIES
 
 log = logging.getLogger("restante.store")
 
@@ -23,6 +25,7 @@ LONGEST = 5120
 """Octets from which the file is written anew."""
 AGED = 15 * 60
 """Seconds after which a file that says the quota is exceeded is not believed."""
+_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _SIZE = re.compile(r",S=(\d+)")
 
 
@@ -82,14 +85,15 @@ class Quota:
     def note(self, octets: int, messages: int) -> None:
         """Add what came (or, negative, went), in one write (M-015); that this fails undoes nothing."""
         try:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | _FLAGS)
         except FileNotFoundError:
             return
         except OSError as error:
             log.warning("the quota is not up to date: %s", error)
             return
         try:
-            os.write(descriptor, b"%d %d\n" % (octets, messages))
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                os.write(descriptor, b"%d %d\n" % (octets, messages))
         except OSError as error:
             log.warning("the quota is not up to date: %s", error)
         finally:
@@ -120,9 +124,10 @@ class Quota:
             descriptor = os.open(self._path, READ_FLAGS)
         except FileNotFoundError:
             return None
-        with open(descriptor, "rb", buffering=0) as file:
-            octets = file.read(LONGEST)
-            status = os.fstat(descriptor)
+        try:
+            octets, status = os.read(descriptor, LONGEST), os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
         head, *lines = octets.decode("ascii", "replace").splitlines() or [""]
         pairs = [(int(line[0]), int(line[1])) for line in map(_numbers, lines) if line]
         limits = _limits(head)
@@ -172,19 +177,24 @@ class Quota:
                     yield entry.path
 
     def _stamps(self) -> list[tuple[str, int]]:
-        paths = [os.path.join(folder, part) for folder in self._folders() for part in ("new", "cur")]
-        return sorted((path, os.stat(path).st_mtime_ns) for path in paths)
+        return sorted((path, os.stat(path).st_mtime_ns) for folder in self._folders() for path in _parts(folder))
 
     def _sizes(self) -> Iterator[int]:
         for folder in self._folders():
-            for part in ("new", "cur"):
-                with os.scandir(os.path.join(folder, part)) as entries:
+            for path in _parts(folder):
+                with os.scandir(path) as entries:
                     for entry in entries:
                         if entry.name.startswith(".") or _is_trashed(entry.name):
                             continue
                         match = _SIZE.search(entry.name.partition(":")[0])
                         with contextlib.suppress(FileNotFoundError):
                             yield int(match[1]) if match else entry.stat(follow_symlinks=False).st_size
+
+
+def _parts(folder: str) -> list[str]:
+    """Return where the messages of a folder are; one that another program has made may lack a part."""
+    paths = [os.path.join(folder, part) for part in DIRECTORIES]
+    return [path for path in paths if os.path.isdir(path)]
 
 
 def _is_trashed(name: str) -> bool:

@@ -1,16 +1,17 @@
 """Removing messages, durably.  Under the session's lock."""
 
+import contextlib
 import itertools
 import os
 from collections.abc import Iterable
 
-from restante.errors import UpdateIncomplete
+from restante.errors import PermanentFailure, UpdateIncomplete
 from restante.stores.files import sync_directory, unlink_if_there
 from restante.stores.maildir.folder import SEARCHES, Folder
 from restante.stores.maildir.records import Paths, Stored
 
 
-def remove(folder: Folder, messages: Iterable[Stored], *, keep: bool) -> None:
+def remove(folder: Folder, messages: Iterable[Stored], *, keep: bool) -> list[Stored]:
     """Remove messages durably; one that has gone already counts as removed (P-145).
 
     Args:
@@ -18,14 +19,25 @@ def remove(folder: Folder, messages: Iterable[Stored], *, keep: bool) -> None:
         messages: of the listing.
         keep: whether they can be brought back: they go to ``restante/deleted`` under the name they have.
 
+    Returns:
+        Those that were still there.
+
     Raises:
         UpdateIncomplete: some are still there (P-134).
     """
     problems: list[str] = []
-    left = {stored.key: stored.paths for stored in messages}
+    by_key = {stored.key: stored for stored in messages}
+    left = {key: stored.paths for key, stored in by_key.items()}
+    removed: list[Stored] = []
     try:
+        folder.check_links()
         for _ in range(SEARCHES):
-            moved = [key for key, paths in left.items() if not _remove_one(folder, paths, keep, problems)]
+            moved = []
+            for key, paths in left.items():
+                if _remove_one(folder, key[1], paths, keep, problems):
+                    removed.append(by_key[key])
+                else:
+                    moved.append(key)
             if not moved:
                 break
             # Another program changed their flags, or removed them; one look for all of them.  The inode tells
@@ -37,15 +49,18 @@ def remove(folder: Folder, messages: Iterable[Stored], *, keep: bool) -> None:
         # The new place before the old ones: after a power cut a message may stand in both, never in none.
         for directory in ([folder.ours("deleted")] if keep else []) + [folder.join("cur"), folder.join("new")]:
             sync_directory(directory)
-    except OSError as error:
+    except (OSError, PermanentFailure) as error:
         problems.append(str(error))
     if problems:
         raise UpdateIncomplete("; ".join(problems[:3]))
+    return removed
 
 
-def _remove_one(folder: Folder, paths: Paths, keep: bool, problems: list[str]) -> bool:
+def _remove_one(folder: Folder, inode: int, paths: Paths, keep: bool, problems: list[str]) -> bool:
     """Remove a file under all its names; returns whether it was there."""
     try:
+        if os.lstat(folder.join(paths[-1])).st_ino != inode:
+            return False  # another message has that name now (P-131)
         if keep:
             _set_aside(folder, paths[-1])
         else:
@@ -59,7 +74,9 @@ def _remove_one(folder: Folder, paths: Paths, keep: bool, problems: list[str]) -
         problems.append(str(error))
         return True
     for path in paths[:-1]:
-        unlink_if_there(folder.join(path))
+        with contextlib.suppress(FileNotFoundError):
+            if os.lstat(folder.join(path)).st_ino == inode:
+                unlink_if_there(folder.join(path))
     return True
 
 

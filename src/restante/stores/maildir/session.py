@@ -13,7 +13,7 @@ from restante.stores.maildir import adopting, listing
 from restante.stores.maildir.folder import SEARCHES, Folder
 from restante.stores.maildir.measuring import examine, is_as_measured
 from restante.stores.maildir.quota import Quota
-from restante.stores.maildir.records import Key, Memory, Snapshot, Stored
+from restante.stores.maildir.records import DIRECTORIES, Key, Memory, Paths, Snapshot, Stamp, Stored
 from restante.stores.maildir.removal import remove
 
 
@@ -41,6 +41,9 @@ class MaildirMaildrop:
         self._now: list[Stored] | tuple[Stored, ...] = snapshot.messages
         """The messages as far as is known now; a list once it differs from the snapshot."""
         self._suspects: set[int] = set()
+        self._places: dict[Key, Paths] = {}
+        """What the last look for files found, and what the folders were like then."""
+        self._looked: list[Stamp] = []
         self._changed = False
         self.listing = snapshot.listing
 
@@ -51,14 +54,31 @@ class MaildirMaildrop:
         return await in_thread(self._retrieve, number)
 
     def _retrieve(self, number: int) -> BinaryIO:
-        for _ in range(SEARCHES):
+        for _ in range(SEARCHES + 1):
             try:
                 return self._open(number)
             except FileNotFoundError:
-                # Another program moves or flags messages, seldom only one: learn the new names of all.
-                places = self._folder.places()
-                self._now = [stored._replace(paths=places.get(stored.key, stored.paths)) for stored in self._now]
-        return self._open(number)
+                self._learn_new_names()
+                if self._now[number - 1].key not in self._places:
+                    break
+        raise TemporaryFailure(f"{self._folder.join(self._now[number - 1].path)} has been removed")
+
+    def _learn_new_names(self) -> None:
+        """Another program moves, flags or removes messages, seldom only one: look for all of them.
+
+        When nothing has changed since the last look, there is nothing to learn.
+        """
+        stamps = [self._folder.stamp(directory) for directory in DIRECTORIES]
+        if stamps == self._looked:
+            return
+        self._places = self._folder.places()
+        self._now = [
+            stored
+            if stored.paths == (paths := self._places.get(stored.key, stored.paths))
+            else stored._replace(paths=paths)
+            for stored in self._now
+        ]
+        self._looked = stamps if self._folder.is_quiet() else []
 
     def _open(self, number: int) -> BinaryIO:
         """Open a message, if it is what was listed (P-095).
@@ -99,11 +119,11 @@ class MaildirMaildrop:
         gone: set[Key] = {stored.key for stored in marked}
         self._changed = True
         try:
-            remove(self._folder, marked, keep=self._keep)
+            removed = remove(self._folder, marked, keep=self._keep)
         except UpdateIncomplete:
             self._save(gone)  # what is still there is looked at anew
             raise
-        self._quota.note_names([(stored.path, stored.size) for stored in marked], -1)
+        self._quota.note_names([(stored.path, stored.size) for stored in removed], -1)
         self._save(gone)
 
     def _save(self, gone: Collection[Key] = ()) -> None:
