@@ -1,7 +1,9 @@
 """Unique-ids that do not follow from base names: adopted ones, and those of files that share a name."""
 
 import logging
+import os
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -72,6 +74,57 @@ async def test_adopted_ids_and_their_order(store: MaildirStore, maildir: Path) -
     assert await contents(store) == [b"three\r\n", b"one\r\n", b"two\r\n"]
     (maildir / "restante/index").unlink()
     assert await listed(MaildirStore(f"{maildir.parent}/{{user}}")) == AS_ADOPTED
+
+
+async def test_adopted_in_a_maildir_that_does_not_change(
+    store: MaildirStore, maildir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P-128: the index is believed, but not what it says of ids."""
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 600)
+    await listed(store)
+    await adopt(store, *ADOPTED)
+    assert await listed(store) == AS_ADOPTED
+    assert await listed(MaildirStore(f"{maildir.parent}/{{user}}")) == AS_ADOPTED
+
+
+async def test_hidden_messages_are_looked_for_at_each_login(
+    store: MaildirStore, maildir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P-129: as soon as their ids can be had they are shown, though nothing in the Maildir has changed."""
+    followed(maildir)
+    await adopt(store, *ADOPTED, follow="dovecot")
+    settled(put(maildir, "new/4.a.host", b"4\n"))
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 600)
+
+    def assign(*_: object) -> dict[str, str]:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(foreign, "assign", assign)
+        assert await listed(store) == AS_ADOPTED
+    monkeypatch.setattr(foreign, "assign", lambda *_: {"4.a.host": "0004"})
+    assert await listed(store) == [*AS_ADOPTED, ("0004", 3)]
+
+
+def test_what_is_added_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P-129: the file, and its name when it is new or replaced."""
+    synced: list[str] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    path = str(tmp_path / "ids")
+    ids.add(path, {("a", 0): Known("A")})
+    assert synced == ["ids", tmp_path.name]
+    ids.add(path, {("b", 0): Known("B")})
+    assert synced[2:] == ["ids"]
+    ids.replace(path, {("b", 0): Known("B")}, None)
+    assert synced[3:] == ["ids.new", tmp_path.name, tmp_path.name]
 
 
 async def test_the_session_that_adopts_does_not_change(store: MaildirStore) -> None:

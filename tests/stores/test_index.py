@@ -349,7 +349,7 @@ async def test_an_index_that_is_no_file(maildir: Path, later: Later, tmp_path: P
 
 def snapshots() -> st.SearchStrategy[Snapshot]:
     number = st.integers(0, 2**63 - 1)
-    text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20) | st.just("\udcff%\n")
+    text = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), max_size=20) | st.just("\udcff%\n")
     message = st.builds(Message, text.filter(lambda one: "\udcff" not in one), number, st.booleans(), number)
     paths = st.lists(text.map(lambda name: f"cur/{name}"), min_size=1, max_size=2).map(tuple)
     stored = st.builds(
@@ -375,6 +375,79 @@ def test_an_index_says_what_was_written(tmp_path: Path, snapshot: Snapshot) -> N
     assert index.read(path) == snapshot
     assert index.stamp(path) == stamp
     assert [one.name for one in tmp_path.iterdir()] == ["index"]
+
+
+@pytest.mark.parametrize("path", ["cur/../../etc/passwd", "../x", "etc/passwd", "cur", "tmp/x", "new/a/b"])
+def test_an_index_names_messages_of_this_maildir_only(tmp_path: Path, path: str) -> None:
+    """P-291: whoever has written it."""
+    one = Stored(Message("id", 1), (path,), 1, 1, 1, (NOT_ADOPTED, 0, 0))
+    index.write(str(tmp_path / "index"), Snapshot.of([one]))
+    assert index.read(str(tmp_path / "index")) is EMPTY
+    index.write(str(tmp_path / "index"), Snapshot.of([one._replace(paths=())]))
+    assert index.read(str(tmp_path / "index")) is EMPTY
+
+
+async def test_a_folder_that_has_not_changed_is_looked_at_within_the_hour_all_the_same(
+    maildir: Path, later: Later
+) -> None:
+    """Mail keeps coming into new, and a message in cur was rewritten in place."""
+    later()
+    await listing(another_process(maildir))
+    (maildir / "cur/1.a.host:2,S").write_bytes(b"o\ne\n")
+    for number in range(8):
+        put(maildir, f"new/{number + 10}.x.host")
+        later(TRUST / 7)
+        found = await listing(another_process(maildir))
+    assert found[0].octets == 6
+
+
+async def test_a_move_during_the_look(maildir: Path, later: Later, monkeypatch: pytest.MonkeyPatch) -> None:
+    """M-006: out of the folder that is listed, into the one that had not changed."""
+    later()
+    await listing(another_process(maildir))
+    put(maildir, "new/4.d.host")
+    names = Folder._names
+
+    def moving(self: Folder, directory: str) -> object:
+        if directory == "new" and (maildir / "new/3.c.host").exists():
+            (maildir / "new/3.c.host").rename(maildir / "cur/3.c.host:2,S")
+        return names(self, directory)
+
+    monkeypatch.setattr(Folder, "_names", moving)
+    assert await ids(another_process(maildir)) == ["1.a.host", "2.b.host", "3.c.host", "4.d.host"]
+
+
+async def test_a_message_that_could_not_be_read_is_read_at_the_next_login(
+    maildir: Path, later: Later, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P-293: although its folder is quiet; a folder is believed when all its messages are settled."""
+    later()
+    measure = measuring.measure
+
+    def failing(path: str) -> measuring.Measured:
+        if "2.b.host" in path:
+            raise OSError(5, "Input/output error", path)
+        return measure(path)
+
+    monkeypatch.setattr(measuring, "measure", failing)
+    put(maildir, "cur/2.b.host:2,", b"a\nb\n")
+    later()
+    assert (await listing(another_process(maildir)))[1].octets == 4  # as many as there are on disk
+    monkeypatch.setattr(measuring, "measure", measure)
+    assert (await listing(another_process(maildir)))[1].octets == 6
+
+
+async def test_a_file_that_gets_another_inode_when_it_is_renamed(maildir: Path, later: Later) -> None:
+    """P-131: as on an overlay; it is found by its name, size and time, and QUIT removes it."""
+    later()
+    maildrop = await another_process(maildir).open(BOB)
+    old = maildir / "cur/2.b.host:2,"
+    shutil.copy2(old, maildir / "cur/2.b.host:2,S")
+    old.unlink()
+    assert await read(maildrop, 2) == b"two\r\n"
+    await maildrop.update({2})
+    await maildrop.close()
+    assert await ids(another_process(maildir)) == ["1.a.host", "3.c.host"]
 
 
 async def test_two_workers_share_what_one_has_found_out(maildir: Path, later: Later, looks: dict[str, int]) -> None:

@@ -139,6 +139,17 @@ async def test_all_maildrops_are_cleared(tmp_path: Path, monkeypatch: pytest.Mon
     assert (foreign / "1.a.host").exists()
 
 
+async def test_the_time_is_that_of_the_deletion(tmp_path: Path) -> None:
+    """Not that of the message: old mail that is deleted today can be brought back tomorrow (decision 0003)."""
+    store = MaildirStore(f"{tmp_path}/{{user}}", undo=3600)
+    await contents(store)
+    os.utime(put(tmp_path / "bob", "restante/deleted/1.a.host"), (1, 1))
+    os.utime(put(tmp_path / "bob", "tmp/2.b.host"), (1, 1))
+    await store.keep_house()
+    assert len(await store.deleted("bob")) == 1
+    assert (tmp_path / "bob/tmp/2.b.host").exists()
+
+
 async def test_undo_off_leaves_nothing(tmp_path: Path) -> None:
     """undo = "0" was set lately: what was kept before that goes with the next round."""
     store = MaildirStore(f"{tmp_path}/{{user}}")

@@ -179,8 +179,13 @@ def open_or_create(path: str, flags: int = os.O_RDWR) -> int:
     raise PermanentFailure(f"{path}: a regular file with one name would be right")
 
 
-def read_file(path: str, limit: int) -> tuple[bytes, os.stat_result] | None:
+def read_file(path: str, limit: int, *, own: bool = False) -> tuple[bytes, os.stat_result] | None:
     """Return what is in a file of ours, with what the system knows of it; None: there is none.
+
+    Args:
+        path: of the file.
+        limit: octets.
+        own: one that belongs to somebody else than whom we run as, or root, counts as missing.
 
     Raises:
         PermanentFailure: it is no regular file, or longer than `limit` octets.
@@ -192,6 +197,8 @@ def read_file(path: str, limit: int) -> tuple[bytes, os.stat_result] | None:
         return None
     try:
         status = os.fstat(descriptor)
+        if own and status.st_uid not in (os.geteuid(), 0):
+            return None
         if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
             raise PermanentFailure(f"{path}: a regular file of at most {limit} octets would be right")
         pieces = []

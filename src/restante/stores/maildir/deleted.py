@@ -1,5 +1,6 @@
 """Deleted messages: what can be brought back, how, and until when (``restante/deleted``)."""
 
+import contextlib
 import errno
 import os
 import re
@@ -111,16 +112,19 @@ def purge(folder: Folder, undo: float) -> Iterator[str]:
     """
     now = time.time()
     removed = 0
-    for path, status in folder.files(_DELETED):
-        if status.st_ctime < now - undo:
-            removed += unlink_if_there(path)
-            if removed % PORTION == 0:
-                yield path
-    for path, status in folder.files("tmp"):
-        if max(status.st_mtime, status.st_atime, status.st_ctime) < now - STALE_TMP:
-            removed += unlink_if_there(path)
-            if removed % PORTION == 0:
-                yield path
+    for parts, limit, mtime_counts in (((OURS, "deleted"), now - undo, False), (("tmp",), now - STALE_TMP, True)):
+        with folder.directory(*parts) as descriptor, os.scandir(descriptor) as entries:
+            for entry in entries:
+                if not entry.is_file(follow_symlinks=False):
+                    continue
+                with contextlib.suppress(FileNotFoundError):
+                    status = os.stat(entry.name, dir_fd=descriptor, follow_symlinks=False)
+                    latest = max(status.st_mtime, status.st_atime, status.st_ctime) if mtime_counts else status.st_ctime
+                    if latest < limit:
+                        os.unlink(entry.name, dir_fd=descriptor)
+                        removed += 1
+                        if removed % PORTION == 0:
+                            yield entry.name
 
 
 def forget_ids(folder: Folder) -> None:
@@ -133,7 +137,8 @@ def forget_ids(folder: Folder) -> None:
     """
     path = folder.ours(ids.NAME)
     given = ids.read(path)
-    if len(given.known) < ids.MANY or not ids.is_mostly_idle(given, _bases(folder)):
+    bases = _bases(folder) if len(given.known) >= ids.MANY else set()
+    if not bases or not ids.is_mostly_idle(given, bases):  # nothing at all: the mail may be out of the way for a while
         return  # without the lock: whoever logs in now must not find it taken
     lock = folder.lock()
     try:

@@ -9,13 +9,13 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 from restante.errors import LoginDelayed, MaildropInUse, TemporaryFailure
 from restante.stores.files import READ_FLAGS, check_links, open_or_create, sync_directory
 from restante.stores.maildir import names
-from restante.stores.maildir.measuring import QUIET
+from restante.stores.maildir.measuring import QUIET, is_as_measured
 from restante.stores.maildir.records import DIRECTORIES, Key, Paths, Stamp, Stored
 
 OURS = "restante"
@@ -93,6 +93,24 @@ class Folder:
                 status = os.stat(self.path)
                 os.chown(self.join(part), status.st_uid, status.st_gid, follow_symlinks=False)
 
+    @contextlib.contextmanager
+    def directory(self, *parts: str) -> Iterator[int]:
+        """Open a folder below, one step after the other; where a link stands in the way of root, it leads nowhere.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        descriptor = os.open(self.path, flags)
+        try:
+            for part in parts:
+                following = 0 if os.geteuid() else os.O_NOFOLLOW
+                descriptor, above = os.open(part, flags | following, dir_fd=descriptor), descriptor
+                os.close(above)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
     # -- lock ---------------------------------------------------------------------------------------
 
     def lock(self) -> int:
@@ -143,6 +161,26 @@ class Folder:
             found = {key: paths for key, paths in found.items() if key not in gone} | again
             if not news and not lacking:
                 break
+        return found
+
+    def still(self, messages: Sequence[Stored], places: Mapping[Key, Paths]) -> list[tuple[Key, Paths] | None]:
+        """Return where each message is now; None: it has gone.
+
+        Some file systems give a file another inode when it is renamed (overlays): it is the only one of its base name
+        then, and otherwise what it was.
+        """
+        found = [(stored.key, places[stored.key]) if stored.key in places else None for stored in messages]
+        if all(found):
+            return found
+        same: dict[str, list[Key]] = {}
+        for key in places:
+            same.setdefault(key[0], []).append(key)
+        for number, stored in enumerate(messages):
+            keys = same.get(stored.base, [])
+            if found[number] is None and len(keys) == 1:
+                with contextlib.suppress(FileNotFoundError):
+                    status = os.stat(self.join(places[keys[0]][-1]), follow_symlinks=False)
+                    found[number] = (keys[0], places[keys[0]]) if is_as_measured(stored, status) else None
         return found
 
     def list_once(self, directories: Sequence[str] = DIRECTORIES) -> dict[Key, Paths]:

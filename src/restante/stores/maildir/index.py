@@ -9,8 +9,11 @@ without `listing`, and one that tells how names are written.
 """
 
 import contextlib
+import gc
 import os
+import threading
 import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -36,7 +39,7 @@ class _Content(NamedTuple):
     """Names are not UTF-8, so that all paths are percent-encoded."""
 
 
-_LONGEST = 1 << 30
+_LONGEST = 1 << 28
 """Octets of the largest index that is read."""
 _BLOCK = 1000
 """Messages in a block."""
@@ -60,18 +63,21 @@ def read(path: str) -> Snapshot:
     So is one that belongs to somebody else than whom we run as, or root: it decides which files are shown.
     """
     try:
-        octets, status = read_file(path, _LONGEST) or (b"", None)
+        octets, _ = read_file(path, _LONGEST, own=True) or (b"", None)
         start = len(_MAGIC) + 4
         content = memoryview(octets)[start:]
-        if status is None or status.st_uid not in (os.geteuid(), 0) or octets[: len(_MAGIC)] != _MAGIC:
+        if octets[: len(_MAGIC)] != _MAGIC:
             return EMPTY
         if zlib.crc32(content).to_bytes(4, "big") != octets[start - 4 : start]:
             return EMPTY
         found = _decoder.decode(content)
         messages: list[Stored] = []
-        for block in found.blocks:  # a loop of the interpreter's, which lets others have their turn
-            messages += _block_decoder.decode(block)
+        with _without_collection():
+            for block in found.blocks:  # a loop of the interpreter's, which lets others have their turn
+                messages += _block_decoder.decode(block)
     except (OSError, PermanentFailure, msgspec.MsgspecError, UnicodeError):
+        return EMPTY
+    if not all(_is_path(path) for one in messages for path in one.paths) or not all(one.paths for one in messages):
         return EMPTY
     if found.quoted:
         messages = [one._replace(paths=tuple(map(_unquoted, one.paths))) for one in messages]
@@ -107,6 +113,38 @@ def write(path: str, snapshot: Snapshot) -> Stamp:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
+def _is_path(path: str) -> bool:
+    """Say whether a name leads to a message of this Maildir; names may be percent-encoded, and lead there, too."""
+    return path[:4] in ("new/", "cur/") and path.find("/", 4) < 0
+
+
+class _Collection:
+    """Holds the garbage collector off: it would walk through what is just being decoded, again and again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holding = 0
+        self._was_on = False
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if not self._holding:
+                self._was_on = gc.isenabled()
+                gc.disable()
+            self._holding += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holding -= 1
+                if self._was_on and not self._holding:
+                    gc.enable()
+
+
+_without_collection = _Collection()
+
+
 def _encode(snapshot: Snapshot, messages: tuple[Stored, ...], *, quoted: bool = False) -> bytes:
     starts = range(0, len(messages), _BLOCK)
     blocks = tuple(msgspec.Raw(_encoder.encode(messages[start : start + _BLOCK])) for start in starts)
@@ -115,7 +153,7 @@ def _encode(snapshot: Snapshot, messages: tuple[Stored, ...], *, quoted: bool = 
 
 
 def _quoted(path: str) -> str:
-    return quote_from_bytes(os.fsencode(path))
+    return quote_from_bytes(os.fsencode(path), safe="/")
 
 
 def _unquoted(path: str) -> str:

@@ -26,26 +26,26 @@ def remove(folder: Folder, messages: Iterable[Stored], *, keep: bool) -> list[St
         UpdateIncomplete: some are still there (P-134).
     """
     problems: list[str] = []
-    by_key = {stored.key: stored for stored in messages}
-    left = {key: stored.paths for key, stored in by_key.items()}
+    left = {stored.key: (stored, stored.paths) for stored in messages}
     removed: list[Stored] = []
     try:
         folder.check_links()
         for _ in range(SEARCHES):
             moved = []
-            for key, paths in left.items():
+            for key, (stored, paths) in left.items():
                 if _remove_one(folder, key[1], paths, keep, problems):
-                    removed.append(by_key[key])
+                    removed.append(stored)
                 else:
-                    moved.append(key)
+                    moved.append(stored)
             if not moved:
                 break
             # Another program changed their flags, or removed them; one look for all of them.  The inode tells
             # that what is found is not another file of that base name.
             now = folder.places()
-            left = {key: now[key] for key in moved if key in now}
+            found = zip(moved, folder.still(moved, now), strict=True)
+            left = {place[0]: (stored, place[1]) for stored, place in found if place is not None}
         else:
-            problems += [f"{folder.join(paths[-1])} is renamed faster than we can follow" for paths in left.values()]
+            problems += [f"{folder.join(paths[-1])} is renamed faster than we can follow" for _, paths in left.values()]
         # The new place before the old ones: after a power cut a message may stand in both, never in none.
         for directory in ([folder.ours("deleted")] if keep else []) + [folder.join("cur"), folder.join("new")]:
             sync_directory(directory)

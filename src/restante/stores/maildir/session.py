@@ -59,8 +59,11 @@ class MaildirMaildrop:
                 return self._open(number)
             except FileNotFoundError:
                 self._learn_new_names()
-                if self._now[number - 1].key not in self._places:
+                (place,) = self._folder.still([self._now[number - 1]], self._places)
+                if place is None:
                     break
+                self._now = list(self._now)
+                self._now[number - 1] = self._now[number - 1]._replace(paths=place[1])
         raise TemporaryFailure(f"{self._folder.join(self._now[number - 1].path)} has been removed")
 
     def _learn_new_names(self) -> None:
