@@ -134,7 +134,7 @@ def adopt(maildir: Folder, arm: Arm) -> None:
 def undo(maildir: Folder, arm: Arm) -> None:
     """Bringing back what a QUIT has removed."""
     stored = scan(maildir, Memory()).messages
-    remove(maildir, [stored[number - 1] for number in MARKED], keep=True)
+    remove(maildir, [stored[number - 1] for number in MARKED], stored, keep=True)
     ids = {one.unique_id for one in deleted.kept(maildir)}
     arm()
     deleted.restore(maildir, ids)
@@ -145,7 +145,7 @@ def purge(maildir: Folder, arm: Arm) -> None:
     stored = scan(maildir, Memory()).messages
     many = {(f"gone{number}", 0): Known(f"gone{number}", number) for number in range(200)}
     ids.add(maildir.ours(ids.NAME), {**many, ("3.c.host", 0): Known("three", 1000)})
-    remove(maildir, [stored[number - 1] for number in MARKED], keep=True)
+    remove(maildir, [stored[number - 1] for number in MARKED], stored, keep=True)
     arm()
     for _ in deleted.purge(maildir, -1):
         pass

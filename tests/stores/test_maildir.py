@@ -351,6 +351,20 @@ async def test_another_message_under_the_name_of_a_marked_one(tmp_path: Path, ma
     assert await contents(store) == [b"new version\r\n"]
 
 
+async def test_another_message_is_not_sent_in_place_of_one_that_has_gone(store: MaildirStore, maildir: Path) -> None:
+    """P-095: it has its name, its size and its time; but not its inode."""
+    for name, octets in (("new/100.a.host", b"A\n"), ("cur/100.a.host:2,S", b"B\n")):
+        os.utime(put(maildir, name, octets), (1000, 1000))
+    maildrop = await store.open(BOB)
+    texts = [await read(maildrop, number) for number in (1, 2)]
+    (maildir / "new/100.a.host").unlink()
+    (maildir / "cur/100.a.host:2,S").rename(maildir / "new/100.a.host")
+    with pytest.raises(TemporaryFailure):
+        await maildrop.retrieve(texts.index(b"A\r\n") + 1)
+    assert await read(maildrop, texts.index(b"B\r\n") + 1) == b"B\r\n"
+    await maildrop.close()
+
+
 async def test_ids_of_two_files_with_one_base_name_do_not_move(store: MaildirStore, maildir: Path) -> None:
     """P-125, P-126: not when a copy comes, whatever its inode, and not when one of them is deleted."""
 

@@ -161,7 +161,7 @@ class MaildirStore:
         if not expired:
             return snapshot
         try:
-            removed = remove(folder, expired, keep=self._undo > 0)
+            removed = remove(folder, expired, snapshot.messages, keep=self._undo > 0)
         except UpdateIncomplete as error:  # that must keep nobody from the mail
             log.warning("expired messages not removed: %s", error)
         else:

@@ -9,7 +9,7 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 from restante.errors import LoginDelayed, MaildropInUse, TemporaryFailure
@@ -163,11 +163,18 @@ class Folder:
                 break
         return found
 
-    def still(self, messages: Sequence[Stored], places: Mapping[Key, Paths]) -> list[tuple[Key, Paths] | None]:
+    def still(
+        self, messages: Sequence[Stored], places: Mapping[Key, Paths], inodes: Collection[int]
+    ) -> list[tuple[Key, Paths] | None]:
         """Return where each message is now; None: it has gone.
 
         Some file systems give a file another inode when it is renamed (overlays): it is the only one of its base name
         then, and otherwise what it was.
+
+        Args:
+            messages: which.
+            places: all files.
+            inodes: of all messages of the listing, for none is found in place of another.
         """
         found = [(stored.key, places[stored.key]) if stored.key in places else None for stored in messages]
         if all(found):
@@ -177,7 +184,7 @@ class Folder:
             same.setdefault(key[0], []).append(key)
         for number, stored in enumerate(messages):
             keys = same.get(stored.base, [])
-            if found[number] is None and len(keys) == 1:
+            if found[number] is None and len(keys) == 1 and keys[0][1] not in inodes:
                 with contextlib.suppress(FileNotFoundError):
                     status = os.stat(self.join(places[keys[0]][-1]), follow_symlinks=False)
                     found[number] = (keys[0], places[keys[0]]) if is_as_measured(stored, status) else None

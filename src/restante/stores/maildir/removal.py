@@ -11,12 +11,13 @@ from restante.stores.maildir.folder import SEARCHES, Folder
 from restante.stores.maildir.records import Paths, Stored
 
 
-def remove(folder: Folder, messages: Iterable[Stored], *, keep: bool) -> list[Stored]:
+def remove(folder: Folder, messages: Iterable[Stored], listing: Iterable[Stored], *, keep: bool) -> list[Stored]:
     """Remove messages durably; one that has gone already counts as removed (P-145).
 
     Args:
         folder: the Maildir.
         messages: of the listing.
+        listing: all of it.
         keep: whether they can be brought back: they go to ``restante/deleted`` under the name they have.
 
     Returns:
@@ -42,7 +43,7 @@ def remove(folder: Folder, messages: Iterable[Stored], *, keep: bool) -> list[St
             # Another program changed their flags, or removed them; one look for all of them.  The inode tells
             # that what is found is not another file of that base name.
             now = folder.places()
-            found = zip(moved, folder.still(moved, now), strict=True)
+            found = zip(moved, folder.still(moved, now, {stored.inode for stored in listing}), strict=True)
             left = {place[0]: (stored, place[1]) for stored, place in found if place is not None}
         else:
             problems += [f"{folder.join(paths[-1])} is renamed faster than we can follow" for _, paths in left.values()]

@@ -1,6 +1,7 @@
 """An opened Maildir: what a session has of it."""
 
 import asyncio
+import errno
 import os
 import time
 from collections.abc import Collection, Sequence
@@ -59,11 +60,12 @@ class MaildirMaildrop:
                 return self._open(number)
             except FileNotFoundError:
                 self._learn_new_names()
-                (place,) = self._folder.still([self._now[number - 1]], self._places)
+                inodes = {stored.inode for stored in self._now}
+                (place,) = self._folder.still([self._now[number - 1]], self._places, inodes)
                 if place is None:
                     break
                 self._now = list(self._now)
-                self._now[number - 1] = self._now[number - 1]._replace(paths=place[1])
+                self._now[number - 1] = self._now[number - 1]._replace(paths=place[1], inode=place[0][1])
         raise TemporaryFailure(f"{self._folder.join(self._now[number - 1].path)} has been removed")
 
     def _learn_new_names(self) -> None:
@@ -92,6 +94,9 @@ class MaildirMaildrop:
         """
         stored = self._now[number - 1]
         file, status = self._folder.open(stored.path)
+        if status.st_ino != stored.inode:  # another file has that name now; this one may be elsewhere
+            file.close()
+            raise FileNotFoundError(errno.ENOENT, "is another file now", self._folder.join(stored.path))
         if not is_as_measured(stored, status):
             fresh = examine(self._folder.path, stored.paths, status, time.time(), trust_name=False)
             stored = stored if fresh is None else listing.with_name_of(fresh, stored)
@@ -122,7 +127,7 @@ class MaildirMaildrop:
         gone: set[Key] = {stored.key for stored in marked}
         self._changed = True
         try:
-            removed = remove(self._folder, marked, keep=self._keep)
+            removed = remove(self._folder, marked, self._now, keep=self._keep)
         except UpdateIncomplete:
             self._save(gone)  # what is still there is looked at anew
             raise
