@@ -159,6 +159,12 @@ def test_options_that_would_be_ignored(office: Path, arguments: tuple[str, ...],
     assert not (office / "mail/bob/restante").exists()
 
 
+def test_a_user_who_has_no_account(office: Path) -> None:
+    """A slip of the pen makes no maildrop."""
+    assert refused(adopt(office, "bbo")) == "restante: there is no account bbo"
+    assert not (office / "mail/bbo").exists()
+
+
 def test_an_empty_maildrop(office: Path) -> None:
     """It has nothing to lose."""
     (office / "users").write_text("alice:{PLAIN}a\n", encoding="ascii")
@@ -248,6 +254,7 @@ def test_a_store_that_cannot(office: Path) -> None:
     ],
 )
 def test_wrong_usage(office: Path, arguments: tuple[str, ...], text: str) -> None:
+    (office / "users").write_text("alice:{PLAIN}a\nbob:{PLAIN}b\n", encoding="ascii")
     line = refused(adopt(office, *arguments, stdin="b\n"), 2)
     assert text in line
     assert "secret" not in line

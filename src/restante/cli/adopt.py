@@ -101,14 +101,18 @@ def _url(text: str) -> ServerUrl:
 
 
 def _users(configuration: Configuration, named: Sequence[str]) -> list[str]:
-    if named:
-        return list(dict.fromkeys(canonical_user(name) for name in named))
-    if not configuration.passwd_files:
+    users = list(dict.fromkeys(canonical_user(name) for name in named))
+    if not configuration.passwd_files and not users:
         raise CommandFailed('no [[auth]] of kind = "passwd-file" lists the accounts; name them on the command line')
     try:
-        return sorted({user for file in configuration.passwd_files for user in PasswdFile(file).users()})
+        known = {user for file in configuration.passwd_files for user in PasswdFile(file).users()}
     except TemporaryFailure as error:
         raise CommandFailed(str(error)) from None
+    if len(configuration.passwd_files) == len(configuration.authenticators):  # there are no other accounts
+        for user in users:
+            if user not in known:
+                raise CommandFailed(f"there is no account {user}")
+    return users or sorted(known)
 
 
 def _first_listener(configuration: Configuration) -> ServerUrl:
