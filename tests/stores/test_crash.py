@@ -17,6 +17,7 @@ import pytest
 from restante.stores.maildir import MaildirStore
 from restante.stores.maildir.folder import Folder
 from restante.stores.maildir.quota import Limits, Quota
+from tests.interop.catalogue import once
 from tests.stores.crash import DELIVERED, MARKED, MESSAGES
 from tests.stores.test_contract import contents, deliver
 
@@ -204,6 +205,7 @@ def test_undo_stopped_anywhere(tmp_path: Path) -> None:
     assert counts == {(False, True), (True, True), (True, False)}
 
 
+@once
 def test_purge_stopped_anywhere(tmp_path: Path) -> None:
     """Each deleted message whole or gone; nothing else is touched, and no id changes."""
     ids = ["4.d.host", "three"]
