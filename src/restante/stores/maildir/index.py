@@ -72,7 +72,7 @@ def read(path: str) -> Snapshot:
             return EMPTY
         found = _decoder.decode(content)
         messages: list[Stored] = []
-        with _without_collection():
+        with without_collection():
             for block in found.blocks:  # a loop of the interpreter's, which lets others have their turn
                 messages += _block_decoder.decode(block)
     except (OSError, PermanentFailure, msgspec.MsgspecError, UnicodeError):
@@ -119,7 +119,7 @@ def _is_path(path: str) -> bool:
 
 
 class _Collection:
-    """Holds the garbage collector off: it would walk through what is just being decoded, again and again."""
+    """Holds the garbage collector off: it would walk through what is just being made, again and again."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -142,7 +142,7 @@ class _Collection:
                     gc.enable()
 
 
-_without_collection = _Collection()
+without_collection = _Collection()
 
 
 def _encode(snapshot: Snapshot, messages: tuple[Stored, ...], *, quoted: bool = False) -> bytes:

@@ -4,8 +4,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from operator import itemgetter
 
@@ -117,6 +117,12 @@ def _quiet_stamp(folder: Folder, directory: str, before: Stamp, now: float) -> S
     return before if folder.stamp(directory) == before and ctime < (now - QUIET) * 1e9 else None
 
 
+@contextmanager
+def _large_look() -> Iterator[None]:
+    with _large, index.without_collection():
+        yield
+
+
 class _Look:
     """Goes through folders of a Maildir.
 
@@ -142,7 +148,7 @@ class _Look:
         try:
             files = self._folder.places(directories)
             for _ in range(SEARCHES):
-                with _large if len(files) > LARGE else nullcontext():
+                with _large_look() if len(files) > LARGE else nullcontext():
                     for key, paths in files.items():
                         stored = self._seen(root, key[1], paths, self.before.get(key))
                         if stored is not None:

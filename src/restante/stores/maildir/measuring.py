@@ -42,7 +42,8 @@ def measure(path: str) -> Measured:
         def pieces() -> Iterator[bytes]:
             return iter((first,)) if is_whole else _pieces(descriptor)
 
-        wire, surrogate = wire_octets(pieces()), surrogate_octets(pieces())
+        wire = wire_octets(pieces())
+        surrogate = 0 if is_whole and first.isascii() else surrogate_octets(pieces())
         status = status if is_whole else os.fstat(descriptor)
         # As many octets as RETR sends: every line ends in CRLF, and so does the last.
         wire_form = wire == status.st_size and not _stuffed(pieces())
