@@ -237,7 +237,7 @@ async def test_a_delivery_is_invisible_until_it_is_committed(store: MaildropStor
 
 
 async def test_many_deliveries_at_once(store: MaildropStore) -> None:
-    """None is lost and none is mixed with another."""
+    """None is lost and none is mixed with another; the first ones make the maildrop."""
     messages = [b"%d\r\n" % number * 500 for number in range(30)]
     await asyncio.gather(*[deliver(store, message) for message in messages])
     assert sorted(await contents(store)) == sorted(messages)

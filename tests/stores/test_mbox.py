@@ -15,6 +15,7 @@ from restante.errors import MaildropInUse, NoSuchMaildrop, PermanentFailure, Tem
 from restante.maildrop import Correctable, Inspectable, Maildrop
 from restante.stores.mbox import MboxStore, scan, side
 from restante.stores.mbox.format import Quoter, Unquoter, from_line, is_from_line, sender_of
+from restante.stores.mbox.side import Seen, Side
 from tests.stores.test_contract import BOB, contents, deliver, read
 
 FROM = b"From alice@example.org Thu Nov 24 18:22:48 1986\n"
@@ -816,3 +817,21 @@ async def test_an_index_that_lies(store: MboxStore, path: Path) -> None:
     assert index is not None
     box.side.replace("index", index._replace(entries=(index.entries[0]._replace(octets=7),)).pack())
     assert await store.inspect("bob") == [f"{box.side.path('index')}: is not what the mailbox holds; it may be removed"]
+
+
+def test_two_deliveries_make_our_folder_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That another thread made it between a look and the next step does not mean that it has gone."""
+    seen = Seen()
+    real = Side.exists
+    looks: list[str] = []
+
+    def exists(self: Side) -> bool:
+        found = real(self)
+        looks.append(self.folder)
+        if len(looks) == 1:
+            Side(self.folder, "alice", seen).create()
+        return found
+
+    monkeypatch.setattr(Side, "exists", exists)
+    Side(str(tmp_path / "ours"), "bob", seen).create()
+    assert (tmp_path / "ours").is_dir()

@@ -70,8 +70,9 @@ class Side:
             PermanentFailure: others could play tricks in it.
             OSError: it cannot be made.
         """
+        was_seen = self.folder in self._seen  # before the look: another thread may be making it
         if not self.exists():
-            if self.folder in self._seen:
+            if was_seen:
                 raise TemporaryFailure(f"{self.folder} has gone; is the file system of the mailboxes mounted?")
             os.makedirs(os.path.dirname(self.folder), mode=0o700, exist_ok=True)
             with contextlib.suppress(FileExistsError):
