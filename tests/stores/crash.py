@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from restante import stores
 from restante.auth import Principal
@@ -28,6 +27,7 @@ from restante.stores.maildir.listing import scan
 from restante.stores.maildir.quota import Limits, Quota
 from restante.stores.maildir.records import Memory
 from restante.stores.maildir.removal import remove
+from tests.stores.dying import DyingOs
 
 MESSAGES = {
     "cur/1.a.host:2,S": b"one\n",
@@ -38,31 +38,6 @@ MESSAGES = {
 }
 MARKED = (1, 2, 5)
 DELIVERED = [b"A: b\r\n", b"\r\n", b"body\r\n" * 3]
-
-
-class DyingOs:
-    """Stands for the module ``os`` and dies after a number of its functions have been called.
-
-    Args:
-        calls: how many.
-    """
-
-    def __init__(self, calls: int) -> None:
-        self._left = calls
-
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(os, name)
-        if not callable(real) or isinstance(real, type):
-            return real
-
-        def call(*arguments: Any, **options: Any) -> Any:
-            result = real(*arguments, **options)
-            self._left -= 1
-            if self._left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
-
-        return call
 
 
 def prepare(path: Path) -> Folder:

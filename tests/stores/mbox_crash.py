@@ -13,13 +13,13 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from restante.auth import Principal
 from restante.stores import files
 from restante.stores.mbox import MboxStore, appending, delivery, index, journal, locks, mailbox, removal, scan, side
 from restante.stores.mbox.delivery import Incoming
 from restante.stores.mbox.removal import remove
+from tests.stores.dying import DyingOs
 
 MODULES = (files, appending, delivery, index, journal, locks, mailbox, removal, scan, side)
 LINE = "From bob@example.org Thu Nov 24 18:22:{:02} 1986\n"
@@ -34,31 +34,6 @@ MAILBOX = b"".join(LINE.format(n).encode() + octets + b"\n" for n, octets in enu
 MARKED = {"first": {0}, "middle": {1, 3}, "last": {3, 4}, "all": {0, 1, 2, 3, 4}}
 DELIVERED = b"A: b\r\n\r\n" + b"From here on\r\n" * 20000
 LATER = b"From alice@example.org Fri Nov 25 18:22:48 1986\nA: later\n\nlater\n\n"
-
-
-class DyingOs:
-    """Stands for the module ``os`` and dies after a number of its functions have been called.
-
-    Args:
-        calls: how many.
-    """
-
-    def __init__(self, calls: int) -> None:
-        self._left = calls
-
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(os, name)
-        if not callable(real) or isinstance(real, type):
-            return real
-
-        def call(*arguments: Any, **options: Any) -> Any:
-            result = real(*arguments, **options)
-            self._left -= 1
-            if self._left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
-
-        return call
 
 
 def do(folder: Path, work: str, arm: Callable[[], None]) -> None:

@@ -14,15 +14,13 @@ from restante.maildrop import Adoptable, Given, Maildrop
 from restante.stores.maildir import MaildirStore, foreign, ids
 from restante.stores.maildir.ids import Following, Known
 from tests.stores.test_contract import BOB, contents, read
-from tests.stores.test_maildir import put, settled
+from tests.stores.test_maildir import empty_maildir, put, settled
 
 
 @pytest.fixture
 def maildir(tmp_path: Path) -> Path:
     """A Maildir of another program, with three messages."""
-    path = tmp_path / "bob"
-    for part in ("tmp", "new", "cur"):
-        (path / part).mkdir(parents=True)
+    path = empty_maildir(tmp_path / "bob")
     for number, octets in enumerate([b"one\n", b"two\n", b"three\n"], 1):
         settled(put(path, f"cur/{number}.a.host:2,", octets))
     return path

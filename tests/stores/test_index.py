@@ -16,7 +16,7 @@ from restante.stores.maildir.folder import Folder
 from restante.stores.maildir.listing import scan
 from restante.stores.maildir.records import EMPTY, NOT_ADOPTED, TRUST, Key, Memory, Paths, Snapshot, Stored
 from tests.stores.test_contract import BOB, contents, read
-from tests.stores.test_maildir import put, rewrite_unseen, settled
+from tests.stores.test_maildir import empty_maildir, put, rewrite_unseen, settled
 
 LONG_AGO = 600.0
 """Seconds."""
@@ -25,9 +25,7 @@ LONG_AGO = 600.0
 @pytest.fixture
 def maildir(tmp_path: Path) -> Path:
     """A Maildir of another program, with three messages that came long ago."""
-    path = tmp_path / "bob"
-    for part in ("tmp", "new", "cur"):
-        (path / part).mkdir(parents=True)
+    path = empty_maildir(tmp_path / "bob")
     settled(put(path, "cur/1.a.host:2,S", b"one\n"))
     settled(put(path, "cur/2.b.host:2,", b"two\r\n"))
     settled(put(path, "new/3.c.host", b"three\n"))

@@ -31,7 +31,11 @@ def store(tmp_path: Path) -> MaildirStore:
 @pytest.fixture
 def maildir(tmp_path: Path) -> Path:
     """Bob's Maildir, made by another program."""
-    path = tmp_path / "bob"
+    return empty_maildir(tmp_path / "bob")
+
+
+def empty_maildir(path: Path) -> Path:
+    """Make one as another program does; returns its path."""
     for part in ("tmp", "new", "cur"):
         (path / part).mkdir(parents=True)
     return path

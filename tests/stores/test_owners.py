@@ -12,7 +12,7 @@ from restante.stores.maildir import MaildirStore, index
 from restante.stores.maildir.quota import Limits
 from restante.stores.maildir.records import EMPTY, Snapshot
 from tests.stores.test_contract import BOB, contents, deliver
-from tests.stores.test_maildir import put
+from tests.stores.test_maildir import empty_maildir, put
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who could do harm")
 
@@ -22,9 +22,7 @@ OWNER = 12345
 @pytest.fixture
 def maildir(tmp_path: Path) -> Path:
     """Bob's Maildir, which is his own."""
-    path = tmp_path / "bob"
-    for part in ("tmp", "new", "cur"):
-        (path / part).mkdir(parents=True)
+    path = empty_maildir(tmp_path / "bob")
     put(path, "cur/1.a.host:2,S", b"one\n")
     own(path)
     return path

@@ -11,15 +11,12 @@ from restante.stores.maildir import MaildirStore
 from restante.stores.maildir.folder import Folder
 from restante.stores.maildir.quota import LONGEST, Limits, Quota
 from tests.stores.test_contract import BOB, contents, deliver
-from tests.stores.test_maildir import put
+from tests.stores.test_maildir import empty_maildir, put
 
 
 @pytest.fixture
 def maildir(tmp_path: Path) -> Path:
-    path = tmp_path / "bob"
-    for part in ("tmp", "new", "cur"):
-        (path / part).mkdir(parents=True)
-    return path
+    return empty_maildir(tmp_path / "bob")
 
 
 def store(maildir: Path, quota: Limits | None = None, undo: float = 3600) -> MaildirStore:

@@ -13,7 +13,7 @@ from restante.stores.maildir import MaildirStore
 from restante.stores.maildir.folder import Folder
 from restante.stores.maildir.records import DIRECTORIES, Key, Paths
 from tests.stores.test_contract import BOB, deliver
-from tests.stores.test_maildir import put, rewrite_unseen, settled
+from tests.stores.test_maildir import empty_maildir, put, rewrite_unseen, settled
 
 
 @pytest.fixture
@@ -23,9 +23,7 @@ def store(tmp_path: Path) -> MaildirStore:
 
 @pytest.fixture
 def maildir(tmp_path: Path) -> Path:
-    path = tmp_path / "bob"
-    for part in ("tmp", "new", "cur"):
-        (path / part).mkdir(parents=True)
+    path = empty_maildir(tmp_path / "bob")
     settled(put(path, "cur/1.a.host:2,S", b"one\n"))
     settled(put(path, "cur/2.b.host:2,", b"two\n"))
     return path

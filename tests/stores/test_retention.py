@@ -9,7 +9,7 @@ import pytest
 from restante.errors import LoginDelayed, MaildropInUse
 from restante.stores.maildir import MaildirStore, folder
 from tests.stores.test_contract import BOB, contents
-from tests.stores.test_maildir import put
+from tests.stores.test_maildir import empty_maildir, put
 
 DAY = 86400
 
@@ -17,10 +17,7 @@ DAY = 86400
 @pytest.fixture
 def maildir(tmp_path: Path) -> Path:
     """Bob's Maildir, made by another program."""
-    path = tmp_path / "bob"
-    for part in ("tmp", "new", "cur"):
-        (path / part).mkdir(parents=True)
-    return path
+    return empty_maildir(tmp_path / "bob")
 
 
 def age(path: Path, days: float) -> Path:
