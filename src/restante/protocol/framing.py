@@ -47,10 +47,14 @@ class LineBuffer:
         """Store octets; nothing is interpreted yet."""
         self._buffer += data
 
-    def take(self) -> bytes:
-        """Return all that is held, as it came, and forget it."""
-        octets = bytes(self._buffer)
-        self._buffer.clear()
+    def take(self, limit: int | None = None) -> bytes:
+        """Return what is held, as it came, and forget it.
+
+        Args:
+            limit: the most octets; None: all.
+        """
+        octets = bytes(self._buffer[:limit])
+        del self._buffer[:limit]
         self._searched = 0
         self._overlong = False
         return octets

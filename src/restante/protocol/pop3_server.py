@@ -78,6 +78,11 @@ class Session:
         return self._state
 
     @property
+    def closed(self) -> bool:
+        """Say whether the session is over."""
+        return self._state is State.CLOSED
+
+    @property
     def statistics(self) -> Statistics:
         """What has been done so far."""
         return self._transaction.statistics if self._transaction else Statistics()

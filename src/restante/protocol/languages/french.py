@@ -74,6 +74,9 @@ CATALOGUE = {
     "no passwords over an unencrypted connection from your address": (
         "pas de mot de passe sur une connexion non chiffrée depuis cette adresse"
     ),
+    "no room for this message at the moment; please try again later": (
+        "pas de place pour ce message pour le moment ; veuillez réessayer plus tard"
+    ),
     "no such message, numbers are {numbers}": "ce message n'existe pas, les numéros sont {numbers}",
     "no such message, the maildrop is empty": "ce message n'existe pas, la boîte est vide",
     "not over an unencrypted connection; use STLS or port 995": (

@@ -74,6 +74,9 @@ CATALOGUE = {
     "no passwords over an unencrypted connection from your address": (
         "keine Passwörter über eine unverschlüsselte Verbindung von dieser Adresse"
     ),
+    "no room for this message at the moment; please try again later": (
+        "im Augenblick kein Platz für diese Nachricht; bitte später wieder versuchen"
+    ),
     "no such message, numbers are {numbers}": "keine solche Nachricht, Nummern sind {numbers}",
     "no such message, the maildrop is empty": "keine solche Nachricht, das Postfach ist leer",
     "not over an unencrypted connection; use STLS or port 995": (
