@@ -14,12 +14,16 @@ ALLOWED = {
     "saslprep": set[str](),
     "auth": {"errors"},
     "maildrop": {"auth", "errors"},
+    "addressing": {"auth", "errors", "saslprep"},
     "protocol": {"maildrop", "auth", "saslprep", "errors"},
     "stores": {"maildrop", "auth", "errors", "protocol.framing", "protocol.surrogate"},
     "authenticators": {"auth", "saslprep", "errors"},
-    "server": {"protocol", "maildrop", "auth", "errors"},
+    "intake": {"protocol", "maildrop", "addressing", "errors"},
+    "server": {"intake", "protocol", "maildrop", "addressing", "auth", "errors"},
     "client": {"protocol", "errors"},
-    "config": {"server", "stores", "authenticators", "protocol", "maildrop", "auth", "errors"},
+    "config": {
+        *("server", "intake", "stores", "authenticators", "protocol", "maildrop", "addressing", "auth", "errors")
+    },
     "cli": {"config", "server", "client", "protocol", "maildrop", "auth", "saslprep", "errors"},
     "__init__": set[str](),
     "__main__": {"cli"},

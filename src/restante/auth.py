@@ -4,9 +4,10 @@ An authenticator turns credentials into a principal.  It never learns where they
 it raises names the reason to the peer (P-039).  What not every user table can do is an add-on protocol.
 """
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Sequence
 from enum import Enum
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 
 class Principal(NamedTuple):
@@ -29,6 +30,12 @@ class _Secretive:
     def _fields(self) -> Iterator[str]:
         yield "user"
         yield from self.__slots__
+
+    def called(self, user: str) -> Self:
+        """Return the same under another name: that of the account which the client's own word for it means (P-052)."""
+        other = copy.copy(self)
+        other.user = user
+        return other
 
     def __repr__(self) -> str:
         shown = (
@@ -210,6 +217,31 @@ class ScramSource(Protocol):
 
 
 @runtime_checkable
+class Directory(Protocol):
+    """An `Authenticator` that knows the names of its accounts; an add-on."""
+
+    async def account(self, name: str, *, fold: bool = False) -> str | None:
+        """Return the account of that name as the table has it, None when there is none.
+
+        Args:
+            name: of an account, with or without a domain; the domain's case never matters.
+            fold: neither does that of the local part, where that leads to one account only; an exact match wins.
+
+        Raises:
+            TemporaryFailure: the accounts cannot be read now.
+        """
+        ...
+
+    async def first_account(self) -> str | None:
+        """Return the first account of the table: the postmaster where nobody is named (RFC 5321 section 4.5.1).
+
+        Raises:
+            TemporaryFailure: the accounts cannot be read now.
+        """
+        ...
+
+
+@runtime_checkable
 class Closeable(Protocol):
     """An `Authenticator` that holds connections; an add-on."""
 
@@ -222,3 +254,26 @@ def canonical_user(name: str) -> str:
     """Return `name` with its domain part, if any, in lower case; the local part is kept as it is (P-052)."""
     local, at, domain = name.rpartition("@")
     return f"{local}@{domain.lower()}" if at else name
+
+
+def folded_user(name: str) -> str:
+    """Return `name` without differences of case, in lower case as RFC 8265 section 3.3.2 has it (P-052)."""
+    return name.lower()
+
+
+async def account_among(directories: Sequence[Directory], name: str, *, fold: bool = False) -> str | None:
+    """Return the account of that name in any of several tables; see `Directory.account`.
+
+    An exact match in any table wins, the first of them; names that differ in case are one only if all tables together
+    have one such account.
+
+    Raises:
+        TemporaryFailure: the accounts cannot be read now.
+    """
+    for directory in directories:
+        if (found := await directory.account(name)) is not None:
+            return found
+    if not fold:
+        return None
+    accounts = {await directory.account(name, fold=True) for directory in directories} - {None}
+    return accounts.pop() if len(accounts) == 1 else None

@@ -61,6 +61,12 @@ class TemporaryFailure(Condition):
     reply = Text("not possible at the moment; please try again later")
 
 
+class NoRoom(TemporaryFailure):
+    """The file system has no room for a message (D-016)."""
+
+    reply = Text("no room for this message at the moment; please try again later")
+
+
 class TooManyConnections(TemporaryFailure):
     """Somebody has as many connections as one may have (P-286)."""
 

@@ -76,22 +76,37 @@ class Maildrop(Protocol):
 
 
 class Delivery(Protocol):
-    """One message on its way in; it leaves no trace unless it is committed."""
+    """One message on its way in; it leaves no trace unless it is committed.
+
+    A message for several maildrops is prepared in all of them before it is committed in any: then a refusal doubles
+    nothing (D-004, D-022).
+    """
 
     async def write(self, octets: bytes) -> None:
-        """Add octets, lines ended by CRLF or LF.
+        """Add octets, lines ended by CRLF or LF; they may be held in memory until `prepare`.
 
         Raises:
-            TemporaryFailure: no room, or the store is out of reach.
+            TemporaryFailure, PermanentFailure: no room, or the store is out of reach.
+        """
+        ...
+
+    async def prepare(self) -> None:
+        """Do all but the last step; may be called again.
+
+        When it returns, the octets are durable, though invisible, and there was room.  `write` is over.
+
+        Raises:
+            QuotaExceeded: the maildrop has no room for it.
+            TemporaryFailure, PermanentFailure: it cannot be kept.
         """
         ...
 
     async def commit(self) -> None:
-        """Make the message part of the maildrop; returns only when it is durable.
+        """Make the message part of the maildrop; returns only when it is durable.  Prepares it where nobody has.
 
         Raises:
             QuotaExceeded: the maildrop has no room for it.
-            TemporaryFailure: it is not in the maildrop.
+            TemporaryFailure, PermanentFailure: it is not in the maildrop.
         """
         ...
 
@@ -110,10 +125,43 @@ class MaildropStore(Protocol):
         ...
 
     def deliver(self, user: str) -> AbstractAsyncContextManager[Delivery]:
-        """Begin a delivery; it never waits for a session (P-047).
+        """Begin a delivery; it never waits for a session (P-047, D-015).
+
+        That the store is out of reach may show only when octets are written, prepared or committed.
 
         Raises:
-            NoSuchMaildrop, TemporaryFailure: on entering the context.
+            NoSuchMaildrop: on entering the context.
+            TemporaryFailure, PermanentFailure: on entering it, too.
+        """
+        ...
+
+
+@runtime_checkable
+class Roomy(Protocol):
+    """A store that can say beforehand whether a delivery has a chance; an add-on to `MaildropStore`."""
+
+    async def check_room(self, user: str, octets: int) -> None:
+        """See to it that a message has room (D-010, D-016); a maildrop that does not exist yet has.
+
+        What it says holds for this moment: `Delivery.prepare` looks again.
+
+        Args:
+            user: whose maildrop.
+            octets: that the message may have; 0: not known.
+
+        Raises:
+            QuotaExceeded: the maildrop is full, or would be.
+            NoRoom: the file system is full, or would be.
+            NoSuchMaildrop: the name cannot have one.
+            TemporaryFailure, PermanentFailure: nobody can tell.
+        """
+        ...
+
+    async def holds(self, user: str) -> bool:
+        """Say whether there is a maildrop of that name.
+
+        Raises:
+            TemporaryFailure, PermanentFailure: nobody can tell.
         """
         ...
 

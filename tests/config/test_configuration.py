@@ -416,22 +416,6 @@ def test_wrong_values(path: Path, text: str, said: str) -> None:
     assert mistake(path, text).startswith(said)
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "right"),
-    [
-        ("protocol", "lmtp", "pop3"),
-        ("protocol", "smtp", "pop3"),
-    ],
-)
-def test_what_is_not_built_yet_is_refused(path: Path, key: str, value: str, right: str) -> None:
-    """It is a known word, so the sentence does not call it wrong, but says what this version has."""
-    line = f'{key} = "{value}" # HERE'
-    text = change('protocol = "pop3"', line if key == "protocol" else f'protocol = "pop3"\n{line}')
-    said = mistake(path, text)
-    assert said.startswith(f'{key}: "{value}" is not built yet; this version ')
-    assert f'"{right}" only' in said
-
-
 @pytest.mark.parametrize("tls", ["starttls", "implicit"])
 def test_tls_needs_a_certificate(path: Path, tls: str) -> None:
     """P-239."""

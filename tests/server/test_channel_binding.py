@@ -21,7 +21,8 @@ needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="open
 def terms(running: Office) -> Terms:
     """What the one connection may do."""
     (connection,) = running.server.connections
-    return connection._session._authorization.terms
+    found: Terms = connection._session._authorization.terms
+    return found
 
 
 @needs_openssl

@@ -470,7 +470,7 @@ def test_one_busy_client_does_not_hold_the_others_up(loop_factory: LoopFactory) 
                 assert other.ask(b"NOOP") == b"+OK nothing done\r\n"
 
             async def progress() -> int:
-                return max(connection._session.commands for connection in office.server.connections)
+                return max(int(connection._session.commands) for connection in office.server.connections)
 
             assert office.call(progress()) < lists  # and five answers have come in between
             busy.socket.shutdown(socket.SHUT_RDWR)

@@ -7,12 +7,14 @@ from restante.auth import (
     Authenticator,
     Closeable,
     Credentials,
+    Directory,
     Kind,
     Kinds,
     Principal,
     ScramRecord,
     ScramSource,
     Versatile,
+    account_among,
 )
 from restante.errors import AuthenticationFailed
 
@@ -21,7 +23,9 @@ _BY_PASSWORD = frozenset({Kind.PASSWORD, Kind.SCRAM_SHA_1, Kind.SCRAM_SHA_256, K
 
 
 class Chain:
-    """An `Authenticator` that takes the first answer that is not a refusal; `Versatile`, and a `ScramSource`.
+    """An `Authenticator` that takes the first answer that is not a refusal.
+
+    It is `Versatile`, a `ScramSource` and a `Directory`, as far as its tables are.
 
     Args:
         authenticators: at least one.
@@ -63,3 +67,17 @@ class Chain:
         """See `ScramSource.scram_record`; an invented record only if no table has a real one."""
         records = [await one.scram_record(user, kind) for one in self._authenticators if isinstance(one, ScramSource)]
         return next((record for record in records if record.principal is not None), records[0])
+
+    async def account(self, name: str, *, fold: bool = False) -> str | None:
+        """See `Directory.account`; an exact match in any table wins."""
+        return await account_among(self._directories(), name, fold=fold)
+
+    async def first_account(self) -> str | None:
+        """See `Directory.first_account`; of the first table that has any."""
+        for directory in self._directories():
+            if (account := await directory.first_account()) is not None:
+                return account
+        return None
+
+    def _directories(self) -> list[Directory]:
+        return [one for one in self._authenticators if isinstance(one, Directory)]

@@ -26,6 +26,7 @@ from restante.auth import (
     Principal,
     ScramRecord,
     canonical_user,
+    folded_user,
 )
 from restante.authenticators import schemes
 from restante.errors import AuthenticationFailed, TemporaryFailure
@@ -49,6 +50,8 @@ class Line(NamedTuple):
     hash: schemes.Hash | None
     problem: str = ""
     """Why the line is not used; empty when it is."""
+    names_account: bool = False
+    """There is such an account, even if nobody can log in to it because of its hash."""
 
 
 def parse(text: str) -> Iterator[Line]:
@@ -76,10 +79,11 @@ def _parse_line(number: int, line: str, seen: dict[str, int]) -> Line:
     try:
         stored = schemes.parse(rest.partition(":")[0])
     except schemes.SchemeError as error:
-        return Line(number, user, None, str(error))
+        return Line(number, user, None, str(error), names_account=True)
     if not schemes.supported(stored):
-        return Line(number, user, None, f"this system cannot verify such a {{{stored.scheme}}} hash")
-    return Line(number, user, stored)
+        problem = f"this system cannot verify such a {{{stored.scheme}}} hash"
+        return Line(number, user, None, problem, names_account=True)
+    return Line(number, user, stored, names_account=True)
 
 
 def name_problem(user: str) -> str:
@@ -109,6 +113,10 @@ class _Accounts(NamedTuple):
     users: dict[str, schemes.Hash]
     hashes: list[schemes.Hash]
     kinds: Kinds
+    names: frozenset[str]
+    """Of all accounts, those too that nobody can log in to."""
+    folded: dict[str, str | None]
+    """Those without differences of case, and which account each is; None for several."""
 
 
 _NOTHING = schemes.Hash("PLAIN", "-")
@@ -116,7 +124,7 @@ _NOTHING = schemes.Hash("PLAIN", "-")
 
 
 class PasswdFile:
-    """An `Authenticator`, `Versatile` and a `ScramSource`.  The file is read again whenever it changes.
+    """An `Authenticator`, `Versatile`, a `ScramSource` and a `Directory`.  The file is read again whenever it changes.
 
     Args:
         path: the file.
@@ -188,6 +196,18 @@ class PasswdFile:
             loop = asyncio.get_running_loop()
             keys = await loop.run_in_executor(self._pool, self._scram_keys, password, salt, iterations, kind)
         return ScramRecord(salt, iterations, keys.stored, keys.server, Principal(user) if able else None)
+
+    async def account(self, name: str, *, fold: bool = False) -> str | None:
+        """See `Directory.account`; mail for an account does not depend on whether its hash is any good."""
+        user = canonical_user(name)
+        accounts = await self._now()
+        if user in accounts.names:
+            return user
+        return accounts.folded.get(folded_user(user)) if fold else None
+
+    async def first_account(self) -> str | None:
+        """See `Directory.first_account`; the first that can log in, as somebody shall read that mail."""
+        return next(iter((await self._now()).users), None)
 
     async def _now(self) -> _Accounts:
         """Return the accounts as they are now.
@@ -270,14 +290,20 @@ class PasswdFile:
 
     def _read(self, text: str, version: tuple[int, int, int]) -> _Accounts:
         users = {}
+        folded: dict[str, str | None] = {}
+        names = set[str]()
         for line in parse(text):
+            if line.names_account and line.user not in names:
+                names.add(line.user)
+                fold = folded_user(line.user)
+                folded[fold] = None if fold in folded else line.user
             if line.hash is None:
                 log.warning("%s:%d: %s; the line is not used", self._path, line.number, line.problem)
             else:
                 users[line.user] = line.hash
         kinds = [stored.kinds for stored in users.values()] or [PASSWORDS_ONLY.every]
         every, some = frozenset.intersection(*kinds), frozenset.union(*kinds)
-        return _Accounts(version, users, list(users.values()), Kinds(every, some))
+        return _Accounts(version, users, list(users.values()), Kinds(every, some), frozenset(names), folded)
 
 
 def _is_being_written(before: tuple[int, int, int], now: tuple[int, int, int]) -> bool:

@@ -1,6 +1,7 @@
 """``restante check``."""
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import click
 from restante.cli.loading import load
 from restante.cli.options import CommandFailed, config_option
 from restante.config import Configuration, PasswdFile
-from restante.errors import Condition, MaildropInUse, one_line
+from restante.errors import Condition, MaildropInUse, TemporaryFailure, one_line
 from restante.maildrop import Inspectable, Repairable
 from restante.server.certificates import problems as certificate_problems
 
@@ -52,6 +53,8 @@ def _users(configuration: Configuration) -> Iterator[list[str]]:
 def _problems(configuration: Configuration, users: Sequence[str]) -> Iterator[str]:
     for passwd_file in configuration.passwd_files:
         yield from PasswdFile(passwd_file).problems()
+    with contextlib.suppress(TemporaryFailure):  # accounts that cannot be read have been named
+        yield from asyncio.run(configuration.address_problems())
     if configuration.certificates is not None:
         for pair in configuration.certificates.files.pairs:
             yield from certificate_problems(pair.certificate, pair.key)

@@ -43,7 +43,8 @@ def run(configuration: Configuration, reload: supervisor.Reload | None, welcome:
 
     def ready() -> None:
         for listening in slots[0]:
-            click.echo(f"pop3 on {listening.listener.address} ready")
+            listener = listening.listener
+            click.echo(f"{listener.door.protocol} on {listener.address} ready")
         if welcome:
             click.echo(f"\n{welcome}")
 

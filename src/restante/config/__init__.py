@@ -4,31 +4,29 @@ Relative paths in the file are relative to the file.  Whatever is wrong is said 
 file, the line and what would be right.
 """
 
-import ipaddress
 import os
 import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from restante.auth import Authenticator
 from restante.authenticators.chain import Chain
 from restante.authenticators.passwd_editor import PasswdFileEditor
 from restante.authenticators.passwd_file import PasswdFile
 from restante.authenticators.schemes import NEW_SCHEMES
+from restante.config import addresses, listeners
 from restante.config.making import Maker
 from restante.config.reading import ConfigurationError, Place, Source
-from restante.config.settings import LimitsSettings, ListenerSettings, Pop3Settings, Settings, seconds
+from restante.config.settings import IntakeSettings, LimitsSettings, Pop3Settings, Settings, octets, seconds
+from restante.intake.desk import Desk
 from restante.maildrop import MaildropStore
 from restante.protocol.languages import LANGUAGES
 from restante.protocol.policy import Features, SessionLimits
 from restante.protocol.sasl import MECHANISMS
 from restante.protocol.scan_listing import Headers
-from restante.server.addresses import Address, Networks
 from restante.server.guessing import Patience
-from restante.server.listener import Listener
-from restante.server.service import Door, Limits, Service
+from restante.server.service import Limits, Service
 from restante.server.tls import Certificates
 from restante.stores.memory import MemoryStore
 
@@ -86,7 +84,10 @@ class Configuration:
         self.certificates: Certificates | None = None
         if settings.tls is not None:
             self.certificates = self._maker.certificates(settings.tls)
-        self.listeners = [self._listener(index, data) for index, data in enumerate(settings.listener)]
+        secure = self.certificates is not None
+        self.listeners = [
+            listeners.make(self._source, index, data, tls=secure) for index, data in enumerate(settings.listener)
+        ]
         if not self.listeners:
             raise self._source.error((), 'no [[listener]]; one with protocol = "pop3" is needed')
         self.passwd_files: list[Path]
@@ -101,6 +102,11 @@ class Configuration:
         self.login_delay: int
         """Seconds between two logins to one maildrop."""
         self._make_store(previous)
+        rules = addresses.rules(self._source, self.hostname, settings.addresses)
+        self.addressing = addresses.make(rules, self.authenticators, self.store)
+        """Who is meant by a login name or an address."""
+        self.desk = self._desk()
+        """Where mail is handed in."""
         self.workers = self._workers(settings.workers)
         self._limits = self._source.convert(("limits",), settings.limits, LimitsSettings)
         self._pop3 = self._source.convert(("pop3",), settings.pop3, Pop3Settings)
@@ -141,7 +147,34 @@ class Configuration:
             certificates=self.certificates,
             mechanisms=self._mechanisms,
             apop=pop3.apop,
+            addressing=self.addressing,
+            desk=self.desk,
         )
+
+    def _desk(self) -> Desk:
+        place: Place = ("intake",)
+        settings = self._source.convert(place, self.settings.intake, IntakeSettings)
+        try:
+            size = octets(settings.message_size)
+        except ValueError as error:
+            raise self._source.error((*place, "message_size"), f"message_size: {error}") from None
+        return Desk(
+            self.hostname,
+            self.store,
+            self.addressing,
+            size=size,
+            recipients=settings.recipients,
+            full_is_final=settings.full == "refuse",
+        )
+
+    async def address_problems(self) -> list[str]:
+        """Say which aliases lead nowhere, a line each, file and line first.
+
+        Raises:
+            TemporaryFailure: the accounts cannot be read now.
+        """
+        found = await self.addressing.problems()
+        return [str(self._source.error(("addresses", "aliases", key), f"{key}: {text}")) for key, text in found]
 
     def _make_authenticators(self, previous: "Configuration | None") -> None:
         if previous is not None and previous.settings.auth == self.settings.auth:
@@ -186,28 +219,3 @@ class Configuration:
                 text = f'mechanisms: "{name}" is not known; right are {", ".join(MECHANISMS)}'
                 raise self._source.error(("pop3", "mechanisms"), text)
         return frozenset(name.upper() for name in names)
-
-    def _listener(self, index: int, data: dict[str, Any]) -> Listener:
-        place: Place = ("listener", index)
-        settings = self._source.convert(place, data, ListenerSettings)
-        if settings.protocol != "pop3":
-            text = f'protocol: "{settings.protocol}" is not built yet; this version serves "pop3" only'
-            raise self._source.error((*place, "protocol"), text)
-        tls = settings.tls or ("none" if self.certificates is None else "starttls")
-        if tls != "none" and self.certificates is None:
-            text = f'tls: "{tls}" needs a certificate: a table [tls] with certificate and key'
-            raise self._source.error((*place, "tls"), text)
-        try:
-            address = Address.parse(settings.address)
-        except ValueError as error:
-            raise self._source.error((*place, "address"), f"address: {error}") from None
-        if address.path:
-            address = address._replace(path=str(self._source.path.parent / address.path))
-        networks = self._networks((*place, "proxy_networks"), settings.proxy_networks)
-        return Listener(address, Door(tls, settings.cleartext_login, networks))
-
-    def _networks(self, place: Place, texts: Sequence[str]) -> Networks:
-        try:
-            return tuple(ipaddress.ip_network(text) for text in texts)
-        except ValueError as error:
-            raise self._source.error(place, f'proxy_networks: {error}; "192.0.2.0/24" would be right') from None

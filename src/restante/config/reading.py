@@ -19,6 +19,7 @@ Place = tuple[str | int, ...]
 
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?$")
 _KEY = re.compile(r"\s*((?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*'))*)\s*=")
+_PART = re.compile(r"\"[^\"]*\"|'[^']*'|[^.\"']+")
 _MSGSPEC_PLACE = re.compile(r"(.*?)(?: - at `\$?(.*)`)?$", re.DOTALL)
 _WRONG_WORD = re.compile(r"Invalid enum value '(.*)'", re.DOTALL)
 _TOML_LINE = re.compile(r"(.*) \(at line (\d+), column \d+\)$")
@@ -141,4 +142,4 @@ def _right_values(annotation: Any) -> Iterator[str]:
 
 
 def _names(dotted: str) -> Place:
-    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
+    return tuple(part.strip().strip("\"'") for part in _PART.findall(dotted))

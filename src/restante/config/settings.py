@@ -20,8 +20,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls: dict[str, Any] | None = None
     auth: list[dict[str, Any]] = []
     store: dict[str, Any] | None = None
+    addresses: dict[str, Any] = {}
     pop3: dict[str, Any] = {}
     limits: dict[str, Any] = {}
+    intake: dict[str, Any] = {}
 
 
 class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +34,17 @@ class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
     tls: Literal["none", "starttls", "implicit"] | None = None
     cleartext_login: Literal["never", "loopback", "always"] = "loopback"
     proxy_networks: list[str] = []
+    networks: list[str] = []
+    mode: str = "0660"
+    group: str = ""
+
+
+class IntakeSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The `[intake]` table."""
+
+    message_size: str = "256M"
+    recipients: Annotated[int, msgspec.Meta(ge=100, le=100_000)] = 1000
+    full: Literal["later", "refuse"] = "later"
 
 
 class TlsSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +85,16 @@ class LimitsSettings(msgspec.Struct, frozen=True, kw_only=True):
     longest_failure_delay: Annotated[float, msgspec.Meta(ge=0, le=300)] = 16
     login_attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
     stop_grace: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 10
+
+
+class AddressesSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The `[addresses]` table."""
+
+    domains: list[str] | None = None
+    domain_aliases: dict[str, str] = {}
+    detail: str = "+"
+    case: Literal["ignore", "exact"] = "ignore"
+    aliases: dict[str, Any] = {}
 
 
 class MaildirSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ import logging
 import secrets
 from collections.abc import Callable
 
-from restante.auth import Anonymous, Credentials, Principal, Proven, ScramRecord, canonical_user
+from restante.auth import Anonymous, Bearer, Credentials, Principal, Proven, ScramRecord, canonical_user
 from restante.errors import AuthenticationFailed, TemporaryFailure, one_line
 from restante.protocol.events import FindRecord, Login
 from restante.server.addresses import Peer
@@ -42,11 +42,12 @@ class Gate:
         source = self._service.scram_source
         assert source is not None, "SCRAM is announced only where there are records"
         self.leave()
+        user = await self._account(event.user)
         # Like no other: no earlier exchange lets this one in without waiting.
-        self._attempt = await self._turn(event.user, secrets.randbits(62))
+        self._attempt = await self._turn(user, secrets.randbits(62))
         async with self._guesses.look(self._peer.host):
             self._check_presence()
-            return await source.scram_record(event.user, event.kind)
+            return await source.scram_record(user, event.kind)
 
     async def identify(self, event: Login, earlier: int, tls: str) -> Principal:
         """Say who this is.
@@ -67,6 +68,8 @@ class Gate:
             self.leave()  # an exchange that was given up is no attempt at this account
         attempt, self._attempt = self._attempt, None
         if attempt is None:
+            if not isinstance(credentials, Bearer):  # the token tells whose it is
+                credentials = credentials.called(await self._account(credentials.user))
             attempt = await self._turn(credentials.user, hash(credentials))
         try:
             async with self._guesses.look(self._peer.host):
@@ -96,6 +99,15 @@ class Gate:
         """
         if self._is_gone():
             raise TemporaryFailure
+
+    async def _account(self, name: str) -> str:
+        """Return the account that a login name means (P-052).
+
+        Raises:
+            TemporaryFailure: the accounts cannot be read now.
+        """
+        addressing = self._service.addressing
+        return name if addressing is None else await addressing.login_name(name)
 
     async def _turn(self, user: str, secret: int) -> Attempt:
         # However it is written, it is one account.

@@ -2,19 +2,22 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import stat
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from restante.auth import Closeable
 from restante.server.addresses import Address
 from restante.server.census import Census, FadingCounts
 from restante.server.complaints import Complaints
 from restante.server.connection import Connection
+from restante.server.conversation import Conversation
 from restante.server.guessing import Guesses
+from restante.server.reception import Reception
 from restante.server.service import Door, Service
 from restante.server.wire import Wire
 
@@ -31,6 +34,10 @@ class Listener(NamedTuple):
 
     address: Address
     door: Door = Door()
+    mode: int = 0o660
+    """Of a UNIX socket: who may connect."""
+    group: int = -1
+    """To which a UNIX socket belongs; -1: that of the process."""
 
 
 class Listening(NamedTuple):
@@ -49,7 +56,7 @@ def bind(listener: Listener, count: int = 1) -> list[Listening]:
         OSError: the address is in use, or not ours.
     """
     if listener.address.path:
-        shared = _bind_unix(listener.address.path)
+        shared = _bind_unix(listener)
         return [Listening(listener, shared)] * count  # forked workers accept from one queue
     # SO_REUSEPORT would let a second server slip in beside a running one: ask without it first.
     with _tcp_socket(listener.address, reuse_port=False) as probe:
@@ -85,12 +92,15 @@ def _set_options(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def _bind_unix(path: str) -> socket.socket:
+def _bind_unix(listener: Listener) -> socket.socket:
+    path = listener.address.path
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if _is_stale_socket(path):
             Path(path).unlink()
         sock.bind(path)
+        os.chown(path, -1, listener.group)
+        Path(path).chmod(listener.mode)
         return _listen(sock)
     except BaseException:
         sock.close()
@@ -150,7 +160,7 @@ class Server:
         self.service = service
         self.wires: set[Wire] = set()
         """All connections, those included that are no sessions yet."""
-        self.connections: set[Connection] = set()
+        self.connections: set[Conversation[Any]] = set()
         self.buffer = memoryview(bytearray(BUFFER))
         """Where every connection reads into, one at a time."""
         self.stopping = False
@@ -172,7 +182,8 @@ class Server:
         """Begin to accept connections."""
         loop = asyncio.get_running_loop()
         for listener, sock in listening:
-            factory = partial(Wire, self, listener.door, partial(Connection, self))
+            kind = Connection if listener.door.protocol == "pop3" else Reception
+            factory = partial(Wire, self, listener.door, partial(kind, self))
             if listener.address.path:
                 server = await loop.create_unix_server(factory, sock=sock, backlog=BACKLOG)
             else:
@@ -192,6 +203,8 @@ class Server:
             await asyncio.sleep(0)
         for wire in list(self.wires):
             wire.give_up()
+        for connection in list(self.connections):
+            connection.stop_soon()
         await self._wait_until_empty(self.service.limits.stop_grace if grace is None else grace)
         async with asyncio.TaskGroup() as group:
             for connection in list(self.connections):
@@ -210,7 +223,7 @@ class Server:
         quietest.give_way()
         return True
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: Conversation[Any]) -> None:
         """A connection has ended, and all its work is done."""
         self.connections.discard(connection)
         if not self.connections:

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from restante.addressing import Addressing
 from restante.auth import PASSWORDS_ONLY, Authenticator, Kind, Kinds, ScramSource, Versatile
+from restante.intake.desk import Desk
 from restante.maildrop import MaildropStore
 from restante.protocol.policy import Features, Terms
 from restante.protocol.sasl import Conditions, usable
@@ -56,6 +58,10 @@ class Service:
     """SASL mechanisms that the configuration names; None: those that work for every account."""
     apop: bool = False
     """APOP is wanted, for the accounts that can do it (P-060)."""
+    addressing: Addressing | None = None
+    """Which account a login name means (P-052); None: the one of just that name."""
+    desk: Desk | None = None
+    """Where mail is handed in; None: there is no listener for that."""
 
     @cached_property
     def scram_source(self) -> ScramSource | None:
@@ -111,5 +117,8 @@ class Door:
     tls: Literal["none", "starttls", "implicit"] = "none"
     cleartext_login: CleartextLogin = "loopback"
     """Whose passwords are taken without TLS (P-055)."""
+    protocol: Literal["pop3", "lmtp", "smtp"] = "pop3"
+    networks: Networks = ()
+    """Who may bring mail by LMTP, beside loopback and UNIX sockets (D-021)."""
     proxy_networks: Networks = ()
     """From where connections begin with a PROXY header; from nowhere else may they (P-292)."""

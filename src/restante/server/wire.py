@@ -19,8 +19,13 @@ log = logging.getLogger("restante.connection")
 
 WRITE_AHEAD = 65536
 """Octets the transport may hold before we wait for the peer."""
-BUSY = b"-ERR [SYS/TEMP] too many connections; please try again later\r\n"
+BUSY = {
+    "pop3": b"-ERR [SYS/TEMP] too many connections; please try again later\r\n",
+    "lmtp": b"421 4.3.2 too many connections; please try again later\r\n",
+    "smtp": b"421 4.3.2 too many connections; please try again later\r\n",
+}
 """P-286: no greeting is negative in RFC 1939, but this is what clients understand."""
+NOT_YOU = b"554 5.7.1 mail is taken from other addresses only\r\n"
 
 
 class Upper(Protocol):
@@ -193,9 +198,14 @@ class Wire(asyncio.BufferedProtocol):
 
     def _identified(self, rest: bytes) -> None:
         """It is known who is there: let them in, or not (P-286)."""
+        # D-021: whoever speaks LMTP could bring anything to anybody.
+        if self.door.protocol == "lmtp" and not (self.peer.loopback or self.peer.is_in(self.door.networks)):
+            self.transport.write(NOT_YOU if self.door.tls != "implicit" else b"")
+            self._turn_away("LMTP from an address that is not in networks")
+            return
         if problem := self._no_room():
             if self.door.tls != "implicit":
-                self.transport.write(BUSY)
+                self.transport.write(BUSY[self.door.protocol])
             self._turn_away(problem)
             return
         self._server.census.enter(self.peer.host)
@@ -219,7 +229,7 @@ class Wire(asyncio.BufferedProtocol):
         return ""
 
     def _open(self) -> None:
-        """From now on it is POP3."""
+        """From now on it is POP3, or mail that comes in."""
         self._take = self._take_records if self.tls is not None else self._take_octets
         if self._upper is None:
             self._upper = self._make_upper(self)
@@ -262,7 +272,7 @@ class Wire(asyncio.BufferedProtocol):
         wishes = client_hello.wishes(self._early)
         if wishes is None:
             return
-        if wishes.protocols and b"pop3" not in wishes.protocols:  # P-242
+        if self.door.protocol == "pop3" and wishes.protocols and b"pop3" not in wishes.protocols:  # P-242
             self.transport.write(client_hello.NO_APPLICATION_PROTOCOL)
             self._turn_away("a TLS client that speaks another protocol than pop3 (ALPN)")
             return

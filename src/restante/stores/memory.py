@@ -74,5 +74,8 @@ class _MemoryDelivery:
     async def write(self, octets: bytes) -> None:
         self._pieces.append(octets)
 
+    async def prepare(self) -> None:
+        """Nothing can fail here."""
+
     async def commit(self) -> None:
         self._messages[self._unique_id] = b"".join(self._pieces)

@@ -226,5 +226,8 @@ class _MaildirDelivery:
     async def write(self, octets: bytes) -> None:
         await in_thread(self._incoming.write, octets)
 
+    async def prepare(self) -> None:
+        await in_thread(self._incoming.prepare)
+
     async def commit(self) -> None:
         await in_thread(self._incoming.commit)

@@ -34,6 +34,8 @@ class Incoming:
         self._wire = 0
         self._ascii_headers = 0
         self._descriptor = create(self._path)
+        self._name = ""
+        """In ``new``; ``""``: it is not prepared."""
         self._committed = False
 
     def write(self, octets: bytes) -> None:
@@ -44,13 +46,15 @@ class Incoming:
         """
         self._append(self._lf.feed(octets))
 
-    def commit(self) -> None:
-        """Make the message visible; when this returns it survives a power cut.
+    def prepare(self) -> None:
+        """Do all but the last step: the octets are durable, and there is room; may be called again.
 
         Raises:
             QuotaExceeded: there is no room for it.
-            OSError: it is not certain to be in the Maildir.
+            OSError: it is not certain to be kept.
         """
+        if self._name:
+            return
         self._append(self._lf.finish())
         # RETR completes a last line that lacks its end, and Dovecot counts without that for W=: where it finds another
         # number than ours it takes it out of the name, and the message would have another id.
@@ -60,10 +64,19 @@ class Incoming:
         self._quota.check(self._stored)  # before it goes to new (M-015)
         os.fsync(self._descriptor)
         surrogate = self._ascii_headers if self._surrogate.needed else 0
-        name = f"{self._base},S={self._stored}"
+        self._name = f"{self._base},S={self._stored}"
         if not completed:
-            name = names.with_sizes(self._base, names.Sizes(self._stored, self._wire, surrogate))
-        new = self._folder.join("new", name)
+            self._name = names.with_sizes(self._base, names.Sizes(self._stored, self._wire, surrogate))
+
+    def commit(self) -> None:
+        """Make the message visible; when this returns it survives a power cut.
+
+        Raises:
+            QuotaExceeded: there is no room for it.
+            OSError: it is not certain to be in the Maildir.
+        """
+        self.prepare()
+        new = self._folder.join("new", self._name)
         os.rename(self._path, new)
         self._path = new
         sync_directory(self._folder.join("new"))

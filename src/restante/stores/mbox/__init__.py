@@ -154,12 +154,19 @@ class _MboxMaildrop:
 class _MboxDelivery:
     def __init__(self, incoming: Incoming) -> None:
         self._incoming = incoming
+        self._prepared = False
 
     async def write(self, octets: bytes) -> None:
         await in_thread(self._incoming.write, octets)
 
+    async def prepare(self) -> None:
+        """The mailbox itself is not touched before `commit`, which makes all of it durable."""
+        if not self._prepared:
+            await in_thread(self._incoming.finish)
+            self._prepared = True
+
     async def commit(self) -> None:
-        await in_thread(self._incoming.finish)
+        await self.prepare()
         await _patiently(DELIVERY_PATIENCE, self._incoming.append)
 
 
