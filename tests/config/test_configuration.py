@@ -17,9 +17,11 @@ from restante.errors import TemporaryFailure
 from restante.server.addresses import Address
 from restante.server.listener import Listener
 from restante.server.service import Door, Limits
+from restante.stores import flushing
 from restante.stores.maildir import MaildirStore
 from restante.stores.memory import MemoryStore
 from tests.certificates import certificate
+from tests.stores.test_contract import deliver
 
 VALID = """\
 # The example of the documentation.
@@ -204,13 +206,25 @@ def test_quotas(path: Path, lines: str, first_line: bytes) -> None:
     store = read(path, SMALL + lines + "\n").store
     (path.parent / "mail").mkdir()
 
-    async def deliver() -> None:
-        async with store.deliver("bob") as delivery:
-            await delivery.write(b"x\r\n")
-            await delivery.commit()
-
-    asyncio.run(deliver())
+    asyncio.run(deliver(store, b"x\r\n"))
     assert (path.parent / "mail/bob/maildirsize").read_bytes().splitlines()[0] == first_line
+
+
+@pytest.mark.parametrize(("table", "flushes"), [("", 0), ('durability = "always"', 0), ('durability = "group"', 2)])
+def test_durability(path: Path, monkeypatch: pytest.MonkeyPatch, table: str, flushes: int) -> None:
+    """D-004: each delivery has its own flushes unless they are to be shared."""
+    if why := flushing._why_not(str(path.parent)):
+        pytest.skip(f"no shared flushes here: {why}")
+    calls = []
+
+    def syncfs(descriptor: int) -> int:
+        calls.append(descriptor)
+        return 0
+
+    monkeypatch.setattr(flushing, "_syncfs", syncfs)
+    (path.parent / "mail").mkdir()
+    asyncio.run(deliver(read(path, SMALL + table + "\n").store, b"one\r\n"))
+    assert len(calls) == flushes
 
 
 def test_a_file_that_must_exist(path: Path) -> None:
@@ -383,6 +397,7 @@ def test_missing_tables(path: Path, text: str, said: str) -> None:
         (SMALL + 'quota = "1 G" # HERE\n', 'quota: "1 G" is no number of octets; right are "500M", "2G" and "100000"'),
         (SMALL + 'quota = "-1" # HERE\n', 'quota: "-1" is no number of octets'),
         (SMALL + "quota_messages = -1 # HERE\n", 'quota_messages: Expected "int" >= 0'),
+        (SMALL + 'durability = "never" # HERE\n', 'durability: "never"'),
         (SMALL + 'undo = "" # HERE\n', 'undo: "" is no duration; right are'),
         (change('path = "users"', 'path = "users"\nthreads = -1 # HERE'), 'threads: Expected "int" >= 0'),
         (change('path = "users"', "path = 7 # HERE"), 'path: Expected "str", got "int"'),

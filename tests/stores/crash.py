@@ -18,6 +18,7 @@ from pathlib import Path
 from restante import stores
 from restante.auth import Principal
 from restante.maildrop import Given
+from restante.stores.flushing import Always, Durability, Group
 from restante.stores.maildir import MaildirStore, adopting, deleted, ids
 from restante.stores.maildir.delivery import Incoming
 from restante.stores.maildir.folder import Folder
@@ -68,12 +69,12 @@ async def _quit(maildir: Folder, arm: Arm, *, keep: bool) -> None:
     await maildrop.close()
 
 
-def deliver(maildir: Folder, arm: Arm) -> None:
+def deliver(maildir: Folder, arm: Arm, durability: Durability) -> None:
     """What one delivery does, the quota included."""
     quota = Quota(maildir)
     quota.recalculate(Limits(messages=100))
     arm()
-    incoming = Incoming(maildir, "1000000000.M1P1Q1R00000000.host", quota)
+    incoming = Incoming(maildir, "1000000000.M1P1Q1R00000000.host", quota, durability)
     for octets in DELIVERED:
         incoming.write(octets)
     incoming.commit()
@@ -141,7 +142,8 @@ def follow(maildir: Folder, arm: Arm) -> None:
 WORKS: dict[str, Callable[[Folder, Arm], None]] = {
     "update": partial(update, keep=True),
     "update-unlink": partial(update, keep=False),
-    "deliver": deliver,
+    "deliver": partial(deliver, durability=Always()),
+    "deliver-group": partial(deliver, durability=Group()),
     "create": create,
     "index": write_index,
     "adopt": adopt,

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from restante.auth import Principal
-from restante.errors import MaildropInUse, NoSuchMaildrop
-from restante.maildrop import Maildrop, MaildropStore
+from restante.errors import MaildropInUse, NoRoom, NoSuchMaildrop
+from restante.maildrop import Maildrop, MaildropStore, Roomy
 from restante.protocol.framing import CrlfLines, wire_octets
 from restante.protocol.message_encoder import MessageEncoder
 from restante.stores.maildir import MaildirStore
@@ -249,3 +249,25 @@ async def test_a_user_without_a_name_has_no_maildrop(store: MaildropStore) -> No
     with pytest.raises(NoSuchMaildrop):
         async with store.deliver(""):
             pass
+
+
+async def test_a_store_says_whether_there_is_room(store: MaildropStore) -> None:
+    """D-010, D-016: a maildrop that does not exist yet has room, and asking does not make it."""
+    assert isinstance(store, Roomy)
+    assert not await store.holds("bob")
+    await store.check_room("bob", 1000)
+    assert not await store.holds("bob")
+    await deliver(store, b"one\r\n")
+    assert await store.holds("bob")
+    await store.check_room("bob", 0)
+    with pytest.raises(NoSuchMaildrop):
+        await store.check_room("", 0)
+
+
+async def test_a_disk_that_is_too_small(tmp_path: Path) -> None:
+    """D-016: more octets than any disk has."""
+    for kind in KINDS.keys() - {"memory"}:
+        store = KINDS[kind](tmp_path)
+        assert isinstance(store, Roomy)
+        with pytest.raises(NoRoom):
+            await store.check_room("bob", 1 << 60)

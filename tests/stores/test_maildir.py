@@ -664,9 +664,9 @@ async def test_a_file_system_that_is_not_mounted_is_no_empty_maildrop(tmp_path: 
     store = MaildirStore(f"{tmp_path}/mail/{{user}}")
     with pytest.raises(TemporaryFailure):
         await store.open(BOB)
-    with pytest.raises(TemporaryFailure):
-        async with store.deliver("bob"):
-            pass
+    async with store.deliver("bob") as delivery:
+        with pytest.raises(TemporaryFailure):
+            await delivery.commit()
     assert not (tmp_path / "mail").exists()
 
 

@@ -186,3 +186,25 @@ async def test_a_link_is_not_followed(maildir: Path, tmp_path: Path) -> None:
     (maildir / "maildirsize").symlink_to(tmp_path / "precious")
     Quota(Folder(str(maildir))).note(1, 1)
     assert (tmp_path / "precious").read_bytes() == b"9C\n"
+
+
+@pytest.mark.parametrize(("octets", "fits"), [(0, True), (6, True), (7, False)])
+async def test_room_is_known_before_the_message_comes(maildir: Path, octets: int, fits: bool) -> None:
+    """D-010: at RCPT, by what MAIL said of the size."""
+    office = store(maildir, Limits(10, 0))
+    await deliver(office, b"123\r\n")
+    if fits:
+        await office.check_room("bob", octets)
+    else:
+        with pytest.raises(QuotaExceeded):
+            await office.check_room("bob", octets)
+    assert await contents(office) == [b"123\r\n"]
+
+
+async def test_a_message_larger_than_the_quota_of_a_new_maildrop(tmp_path: Path) -> None:
+    """D-010: even without a Maildir."""
+    office = MaildirStore(f"{tmp_path}/{{user}}", quota=Limits(10, 0))
+    await office.check_room("new", 10)
+    with pytest.raises(QuotaExceeded):
+        await office.check_room("new", 11)
+    assert list(tmp_path.iterdir()) == []

@@ -27,6 +27,7 @@ from restante.config.settings import (
 )
 from restante.maildrop import MaildropStore
 from restante.server.tls import Certificates, KeyPair, TlsFiles
+from restante.stores.flushing import Always, Group
 from restante.stores.maildir import MaildirStore
 from restante.stores.maildir.quota import Limits
 from restante.stores.mbox import MboxStore
@@ -123,6 +124,7 @@ class Maker:
             expire=expire,
             quota=limits if any(limits) else None,
             must_exist=str(self.path(("store", "must_exist"), settings.must_exist)) if settings.must_exist else "",
+            durability=Group() if settings.durability == "group" else Always(),
         )
         return store, expire, login_delay
 

@@ -107,6 +107,7 @@ class MaildirSettings(msgspec.Struct, frozen=True, kw_only=True):
     login_delay: str = "0"
     quota: str = ""
     quota_messages: Annotated[int, msgspec.Meta(ge=0)] = 0
+    durability: Literal["always", "group"] = "always"
     must_exist: str = ""
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from restante.errors import Condition, NoSuchMaildrop, PermanentFailure, TemporaryFailure
+from restante.errors import Condition, NoRoom, NoSuchMaildrop, PermanentFailure, TemporaryFailure
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -108,6 +108,8 @@ def _matching(folder: str, parts: list[str]) -> Iterator[str]:
 
 def condition(error: OSError) -> Condition:
     """Say what an error of the system means to a client: try again, or a person is needed (P-178)."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoRoom(str(error))
     kind = PermanentFailure if error.errno in _PERMANENT else TemporaryFailure
     return kind(str(error))
 
@@ -120,7 +122,8 @@ class _Threads:
         os.register_at_fork(after_in_child=self._begin)  # a child has none of its parent's threads
 
     def _begin(self) -> None:
-        self.pool = ThreadPoolExecutor(32, "restante-store")
+        self.sessions = ThreadPoolExecutor(32, "restante-store")
+        self.deliveries = ThreadPoolExecutor(32, "restante-delivery")
 
 
 _threads = _Threads()
@@ -128,8 +131,17 @@ _threads = _Threads()
 
 async def in_thread(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
     """Call something that blocks, and turn errors of the system into conditions."""
+    return await _in_pool(_threads.sessions, partial(function, *arguments, **options))
+
+
+async def in_delivery_thread(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """Do the same for a delivery: a thousand of them that wait for the disk must not keep a login from a thread."""
+    return await _in_pool(_threads.deliveries, partial(function, *arguments, **options))
+
+
+async def _in_pool(pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:
     try:
-        return await asyncio.get_running_loop().run_in_executor(_threads.pool, partial(function, *arguments, **options))
+        return await asyncio.get_running_loop().run_in_executor(pool, function)
     except OSError as error:
         raise condition(error) from error
 
@@ -236,6 +248,25 @@ def sync_directory(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def check_space(path: str, octets: int) -> None:
+    """See to it that the file system of a folder has room for a file.
+
+    Args:
+        path: of the folder; the nearest one above it that exists is asked.
+        octets: of the file.
+
+    Raises:
+        NoRoom: it has none.
+        OSError: nobody can tell.
+    """
+    while not os.path.isdir(path) and os.path.dirname(path) not in ("", path):
+        path = os.path.dirname(path)
+    system = os.statvfs(path if os.path.isdir(path) else os.curdir)
+    # Some file systems count no inodes; theirs are all 0.
+    if system.f_bavail * system.f_frsize < octets + system.f_frsize or (system.f_files and not system.f_favail):
+        raise NoRoom(f"{path}: the file system is full")
 
 
 def write_all(descriptor: int, octets: bytes, offset: int) -> int:

@@ -34,6 +34,15 @@ class MemoryStore:
         self._delivered += 1
         yield _MemoryDelivery(messages, unique_id=f"{self._delivered:08d}")
 
+    async def check_room(self, user: str, octets: int) -> None:
+        """See `Roomy.check_room`; there is room."""
+        if not user:
+            raise NoSuchMaildrop("a maildrop needs a name")
+
+    async def holds(self, user: str) -> bool:
+        """See `Roomy.holds`."""
+        return user in self._users
+
     def _messages(self, user: str) -> dict[str, bytes]:
         if not user:
             raise NoSuchMaildrop("a maildrop needs a name")

@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 from restante.auth import Principal
-from restante.errors import MaildropInUse, PermanentFailure, TemporaryFailure, UpdateIncomplete
+from restante.errors import MaildropInUse, PermanentFailure, QuotaExceeded, TemporaryFailure, UpdateIncomplete
 from restante.maildrop import Deleted, Maildrop
-from restante.stores.files import PathTemplate, in_thread
+from restante.stores.files import PathTemplate, check_space, in_delivery_thread, in_thread
+from restante.stores.flushing import Durability
 from restante.stores.maildir import deleted, inspection
 from restante.stores.maildir.delivery import Incoming
 from restante.stores.maildir.folder import Folder
@@ -27,6 +28,8 @@ from restante.stores.maildir.session import MaildirMaildrop
 log = logging.getLogger("restante.store")
 
 _HEADER = 8192
+_HELD = 1 << 17
+"""Octets of a delivery that are held in memory."""
 
 
 class MaildirStore:
@@ -43,6 +46,7 @@ class MaildirStore:
         quota: what may be in a maildrop; None: what its own ``maildirsize`` says (M-016).
         must_exist: a file without which no maildrop is what it seems, because the file system that holds it is not
             mounted; ``""``: none.
+        durability: how deliveries become durable; None: each has flushes of its own.
     """
 
     def __init__(  # noqa: PLR0913  (one for each key of the table [store])
@@ -55,6 +59,7 @@ class MaildirStore:
         expire: int | None = None,
         quota: Limits | None = None,
         must_exist: str = "",
+        durability: Durability | None = None,
     ) -> None:
         self._login_delay = login_delay
         self._expire = expire
@@ -62,6 +67,7 @@ class MaildirStore:
         self._undo = undo
         self._names = NameGenerator(hostname or socket.gethostname())
         self._quota = quota
+        self._durability = durability
         self._memory = Memory()
         self._seen = Seen()
 
@@ -72,13 +78,21 @@ class MaildirStore:
     @asynccontextmanager
     async def deliver(self, user: str) -> AsyncIterator["_MaildirDelivery"]:
         """See `MaildropStore.deliver`."""
-        incoming = await in_thread(self._begin_delivery, user)
+        delivery = _MaildirDelivery(self, self.folder(user))
         try:
-            yield _MaildirDelivery(incoming)
+            yield delivery
         finally:
-            await in_thread(incoming.discard)
+            await delivery.close()
 
     # -- add-ons ------------------------------------------------------------------------------------
+
+    async def check_room(self, user: str, octets: int) -> None:
+        """See `Roomy.check_room`."""
+        await in_delivery_thread(self._check_room, self.folder(user), octets)
+
+    async def holds(self, user: str) -> bool:
+        """See `Roomy.holds`."""
+        return await in_delivery_thread(self._holds, self.folder(user))
 
     async def inspect(self, user: str) -> Sequence[str]:
         """Say what is wrong with a user's maildrop, a line each; nothing for one that does not exist yet.
@@ -210,24 +224,70 @@ class MaildirStore:
 
     def _existing(self, user: str) -> Folder:
         folder = self.folder(user)
-        self._template.check_mounted()
-        folder.create(had_mail=folder.path in self._seen)
+        self._make(folder)
         return folder
 
-    def _begin_delivery(self, user: str) -> Incoming:
-        folder = self._existing(user)
-        return Incoming(folder, self._names.next(), Quota(folder, self._quota))
+    def _make(self, folder: Folder) -> None:
+        self._template.check_mounted()
+        folder.create(had_mail=folder.path in self._seen)
+
+    def begin_delivery(self, folder: Folder) -> Incoming:
+        """Begin a delivery; blocks.
+
+        Raises:
+            OSError, TemporaryFailure, PermanentFailure: it cannot begin.
+        """
+        self._make(folder)
+        return Incoming(folder, self._names.next(), Quota(folder, self._quota), self._durability)
+
+    def _check_room(self, folder: Folder, octets: int) -> None:
+        self._template.check_mounted()
+        check_space(folder.path, octets)
+        if os.path.isdir(folder.ours("deleted")):
+            Quota(folder, self._quota).check(octets)
+        elif self._quota is not None and not self._quota.allow(octets, 1):
+            raise QuotaExceeded(f"{folder.path}: a message of {octets} octets alone is more than the quota")
+
+    def _holds(self, folder: Folder) -> bool:
+        self._template.check_mounted()
+        return os.path.isdir(folder.path)
 
 
 class _MaildirDelivery:
-    def __init__(self, incoming: Incoming) -> None:
-        self._incoming = incoming
+    """See `Delivery`: a message that is not long goes to a thread only once, with all that is to be done for it."""
+
+    def __init__(self, store: MaildirStore, folder: Folder) -> None:
+        self._store = store
+        self._folder = folder
+        self._held: list[bytes] = []
+        self._octets = 0
+        self._incoming: Incoming | None = None
 
     async def write(self, octets: bytes) -> None:
-        await in_thread(self._incoming.write, octets)
+        self._held.append(octets)
+        self._octets += len(octets)
+        if self._octets > _HELD:
+            await in_delivery_thread(self._write)
 
     async def prepare(self) -> None:
-        await in_thread(self._incoming.prepare)
+        await in_delivery_thread(lambda: self._complete().prepare())
 
     async def commit(self) -> None:
-        await in_thread(self._incoming.commit)
+        await in_delivery_thread(lambda: self._complete().commit())
+
+    async def close(self) -> None:
+        self._held.clear()
+        if self._incoming is not None and not self._incoming.finished:
+            await in_delivery_thread(self._incoming.discard)
+
+    def _write(self) -> Incoming:
+        if self._incoming is None:
+            self._incoming = self._store.begin_delivery(self._folder)
+        octets = b"".join(self._held)
+        self._held.clear()
+        self._octets = 0
+        self._incoming.write(octets)
+        return self._incoming
+
+    def _complete(self) -> Incoming:
+        return self._write() if self._held or self._incoming is None else self._incoming

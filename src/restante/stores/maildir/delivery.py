@@ -4,7 +4,8 @@ import os
 
 from restante.protocol.framing import CrlfLines, LfLines
 from restante.protocol.surrogate import Surrogate
-from restante.stores.files import create, sync_directory, unlink_if_there, write_all
+from restante.stores.files import create, unlink_if_there, write_all
+from restante.stores.flushing import Always, Durability
 from restante.stores.maildir import names
 from restante.stores.maildir.folder import Folder
 from restante.stores.maildir.quota import Quota
@@ -17,12 +18,13 @@ class Incoming:
         folder: the Maildir, which exists.
         base: a new base name.
         quota: of the maildrop.
+        durability: how its octets and its name become durable.
 
     Raises:
         OSError: the file cannot be created.
     """
 
-    def __init__(self, folder: Folder, base: str, quota: Quota) -> None:
+    def __init__(self, folder: Folder, base: str, quota: Quota, durability: Durability | None = None) -> None:
         self._folder = folder
         self._base = base
         self._quota = quota
@@ -33,10 +35,21 @@ class Incoming:
         self._stored = 0
         self._wire = 0
         self._ascii_headers = 0
-        self._descriptor = create(self._path)
         self._name = ""
         """In ``new``; ``""``: it is not prepared."""
         self._committed = False
+        self._flushes = (durability or Always()).begin(folder.join("tmp"))
+        self._descriptor = -1
+        try:
+            self._descriptor = create(self._path)
+        except OSError:
+            self._flushes.end()
+            raise
+
+    @property
+    def finished(self) -> bool:
+        """Say whether nothing of it is left to be let go of."""
+        return self._committed and self._descriptor < 0
 
     def write(self, octets: bytes) -> None:
         """Add octets, with LF line ends on disk.
@@ -62,7 +75,7 @@ class Incoming:
         self._measure(completed)
         self._ascii_headers += len(self._surrogate.finish())
         self._quota.check(self._stored)  # before it goes to new (M-015)
-        os.fsync(self._descriptor)
+        self._flushes.file(self._descriptor)
         surrogate = self._ascii_headers if self._surrogate.needed else 0
         self._name = f"{self._base},S={self._stored}"
         if not completed:
@@ -79,15 +92,17 @@ class Incoming:
         new = self._folder.join("new", self._name)
         os.rename(self._path, new)
         self._path = new
-        sync_directory(self._folder.join("new"))
+        self._flushes.directory(self._folder.join("new"))
         self._committed = True
         self._quota.note(self._stored, 1)
+        self.discard()
 
     def discard(self) -> None:
         """Let go of the file; unless it was committed nothing is left of it.  May be called again."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+            self._flushes.end()
         if not self._committed:  # also when it stands in new, but not for certain: the sender will try again
             self._committed = True
             unlink_if_there(self._path)

@@ -3,14 +3,14 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from restante.auth import Principal
 from restante.errors import Condition, NoSuchMaildrop, TemporaryFailure, UpdateIncomplete
 from restante.maildrop import Maildrop, MessageFile
-from restante.stores.files import PathTemplate, in_thread
+from restante.stores.files import PathTemplate, check_space, in_delivery_thread, in_thread
 from restante.stores.mbox.delivery import Incoming
 from restante.stores.mbox.format import Format
 from restante.stores.mbox.index import Index
@@ -72,11 +72,19 @@ class MboxStore:
     async def deliver(self, user: str) -> AsyncIterator["_MboxDelivery"]:
         """See `MaildropStore.deliver`."""
         mailbox = self.mailbox(user)
-        incoming = await in_thread(self._begin_delivery, mailbox)
+        incoming = await in_delivery_thread(self._begin_delivery, mailbox)
         try:
             yield _MboxDelivery(incoming)
         finally:
-            await in_thread(incoming.discard)
+            await in_delivery_thread(incoming.discard)
+
+    async def check_room(self, user: str, octets: int) -> None:
+        """See `Roomy.check_room`; an mbox has no quota but that of its file system."""
+        await in_delivery_thread(self._check_room, self.mailbox(user), octets)
+
+    async def holds(self, user: str) -> bool:
+        """See `Roomy.holds`."""
+        return await in_delivery_thread(self._holds, self.mailbox(user))
 
     async def inspect(self, user: str) -> Sequence[str]:
         """Say what is wrong with a user's mailbox, a line each; nothing for one that does not exist yet.
@@ -102,6 +110,14 @@ class MboxStore:
         if self._index:
             ours = os.path.join(self._index, os.path.relpath(folder, self._template.base))
         return Mailbox(path, Side(os.path.normpath(ours), name, self._seen), self._kind, self._dotlock, user)
+
+    def _check_room(self, mailbox: Mailbox, octets: int) -> None:
+        self._template.check_mounted()
+        check_space(os.path.dirname(mailbox.path), octets)
+
+    def _holds(self, mailbox: Mailbox) -> bool:
+        self._template.check_mounted()
+        return os.path.isfile(mailbox.path)
 
     def _begin_session(self, mailbox: Mailbox) -> int:
         self._make_folders(mailbox)
@@ -157,17 +173,17 @@ class _MboxDelivery:
         self._prepared = False
 
     async def write(self, octets: bytes) -> None:
-        await in_thread(self._incoming.write, octets)
+        await in_delivery_thread(self._incoming.write, octets)
 
     async def prepare(self) -> None:
         """The mailbox itself is not touched before `commit`, which makes all of it durable."""
         if not self._prepared:
-            await in_thread(self._incoming.finish)
+            await in_delivery_thread(self._incoming.finish)
             self._prepared = True
 
     async def commit(self) -> None:
         await self.prepare()
-        await _patiently(DELIVERY_PATIENCE, self._incoming.append)
+        await _patiently(DELIVERY_PATIENCE, self._incoming.append, in_delivery_thread)
 
 
 def _refresh(mailbox: Mailbox) -> Index:
@@ -180,7 +196,9 @@ def _remove(mailbox: Mailbox, index: Index, marked: Collection[int]) -> None:
         remove(mailbox, descriptor, index, marked)
 
 
-async def _patiently(patience: float, function: Callable[[], T]) -> T:
+async def _patiently(
+    patience: float, function: Callable[[], T], thread: Callable[[Callable[[], T]], Awaitable[T]] = in_thread
+) -> T:
     """Call something that needs the lock of a mailbox; no thread is kept waiting for it.
 
     Raises:
@@ -191,7 +209,7 @@ async def _patiently(patience: float, function: Callable[[], T]) -> T:
     pause = FIRST_PAUSE
     while True:
         try:
-            return await in_thread(function)
+            return await thread(function)
         except Busy as error:
             if clock() > deadline:
                 raise TemporaryFailure(str(error)) from None
