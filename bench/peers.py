@@ -29,6 +29,8 @@ class Peer(NamedTuple):
     """Id of the process whose tree does the work."""
     tls_port: int = 0
     """Where TLS is spoken from the first octet; 0: nowhere."""
+    lmtp_port: int = 0
+    """Where mail comes in; 0: nowhere."""
 
     def cpu(self) -> float:
         """Seconds of CPU that the whole process tree has used, children that have ended included."""
@@ -57,6 +59,22 @@ def restante(folder: Path, workers: int, users: Sequence[bytes] = (USER,), *, tl
         (folder / "key.pem").write_bytes(key)
         more = '[[listener]]\nprotocol = "pop3"\naddress = "127.0.0.1:0"\ntls = "implicit"\n'
         more += '[tls]\ncertificate = "cert.pem"\nkey = "key.pem"\n'
+    with _restante(folder, workers, users, more) as (process, ports):
+        yield Peer("Restante", ports[0], process, ports[-1] if tls else 0)
+
+
+@contextmanager
+def restante_lmtp(folder: Path, workers: int, users: Sequence[bytes], durability: str = "always") -> Iterator[Peer]:
+    """The same, taking mail."""
+    more = '[[listener]]\nprotocol = "lmtp"\naddress = "127.0.0.1:0"\n'
+    with _restante(folder, workers, users, more, f'durability = "{durability}"') as (process, ports):
+        yield Peer(f"Restante, {durability}", ports[0], process, lmtp_port=ports[1])
+
+
+@contextmanager
+def _restante(
+    folder: Path, workers: int, users: Sequence[bytes], more: str, store: str = ""
+) -> Iterator[tuple[int, list[int]]]:
     configuration = folder / "restante.toml"
     configuration.write_text(
         f"""
@@ -71,6 +89,7 @@ path = "users"
 [store]
 kind = "maildir"
 path = "mail-restante/{{user}}"
+{store}
 [limits]
 stop_grace = 0
 """,
@@ -84,11 +103,11 @@ stop_grace = 0
     assert process.stdout is not None
     try:
         ports = []
-        for _ in range(2 if tls else 1):
+        for _ in range(1 + more.count("[[listener]]")):
             match = re.search(r":(\d+) ready", process.stdout.readline())
             assert match is not None, (folder / "restante.log").read_text(encoding="utf-8")
             ports.append(int(match[1]))
-        yield Peer("Restante", ports[0], process.pid, ports[-1] if tls else 0)
+        yield process.pid, ports
     finally:
         process.terminate()
         process.wait(30)
@@ -99,7 +118,7 @@ _DOVECOT = """
 base_dir = {folder}/dovecot
 state_dir = {folder}/dovecot
 log_path = /dev/null
-protocols = pop3
+protocols = pop3 lmtp
 ssl = no
 listen = 127.0.0.1
 disable_plaintext_auth = no
@@ -107,7 +126,7 @@ default_internal_user = {user}
 default_login_user = {user}
 default_internal_group = {group}
 mail_location = maildir:{folder}/mail-dovecot/%u
-mail_fsync = never
+mail_fsync = {fsync}
 first_valid_uid = 0
 first_valid_gid = 0
 auth_cache_size = 1M
@@ -134,6 +153,15 @@ service pop3 {{
   service_count = 1000
   process_min_avail = {workers}
 }}
+service lmtp {{
+  # One process serves one connection at a time.
+  service_count = 0
+  process_min_avail = {workers}
+  process_limit = 200
+  inet_listener lmtp {{
+    port = {lmtp_port}
+  }}
+}}
 service anvil {{
   chroot =
 }}
@@ -141,20 +169,31 @@ service anvil {{
 
 
 @contextmanager
-def dovecot(folder: Path, workers: int) -> Iterator[Peer]:
-    """Dovecot tuned as its manual says for speed, without fsync."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+def dovecot(folder: Path, workers: int, fsync: str = "never") -> Iterator[Peer]:
+    """Dovecot tuned as its manual says for speed.
+
+    Args:
+        folder: that holds everything.
+        workers: processes.
+        fsync: ``never``, or ``optimized``, its default: when mail comes in.
+    """
+    with socket.socket() as one, socket.socket() as two:
+        ports = []
+        for probe in (one, two):
+            probe.bind(("127.0.0.1", 0))
+            ports.append(int(probe.getsockname()[1]))
+    port, lmtp_port = ports
     configuration = folder / "dovecot.conf"
-    names = {"user": "nobody", "group": "nogroup", "uid": 65534, "gid": 65534}
-    configuration.write_text(_DOVECOT.format(folder=folder, port=port, workers=workers, **names), encoding="ascii")
+    names = {"user": "nobody", "group": "nogroup", "uid": 65534, "gid": 65534, "fsync": fsync}
+    configuration.write_text(
+        _DOVECOT.format(folder=folder, port=port, lmtp_port=lmtp_port, workers=workers, **names), encoding="ascii"
+    )
     for path in (folder / "mail-dovecot", *(folder / "mail-dovecot").rglob("*")):
         os.chown(path, 65534, 65534)
     process = subprocess.Popen([_dovecot_program(), "-F", "-c", str(configuration)], start_new_session=True)
     try:
         _wait_for_greeting(port)
-        yield Peer("Dovecot", port, process.pid)
+        yield Peer("Dovecot", port, process.pid, lmtp_port=lmtp_port)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
@@ -167,7 +206,7 @@ def _dovecot_program() -> str:
 def dovecot_missing() -> str:
     """Say why Dovecot cannot be measured; empty when it can."""
     if not Path(_dovecot_program()).exists():
-        return "dovecot is not installed (apt install dovecot-core dovecot-pop3d)"
+        return "dovecot is not installed (apt install dovecot-core dovecot-pop3d dovecot-lmtpd)"
     if os.geteuid() != 0:
         return "starting Dovecot needs root"
     return ""
