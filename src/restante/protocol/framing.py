@@ -153,9 +153,14 @@ class LfLines:
         data = self._held + data
         held = min(len(data) - len(data.rstrip(b"\r")), 2)
         self._held = data[len(data) - held :]
-        data = data[: len(data) - held]
+        if held:
+            data = data[:-held]
         if b"\r" not in data:
             return data
+        # Nearly always every CR belongs to a CRLF, and to drop all of them, and look, costs half of a search for pairs.
+        lines = data.translate(None, b"\r")
+        if lines.replace(b"\n", b"\r\n") == data:
+            return lines
         return data.replace(b"\r\n", b"\n").replace(b"\r\n", b"\r\r\n")
 
     def finish(self) -> bytes:
@@ -262,7 +267,8 @@ class MultilineDecoder:
             self.rest += data
             return b""
         data = self._held + data
-        end = data.find(self._END)
+        dot = data.find(b"\r\n.")  # one search for the terminator and for what is stuffed: few lines begin so
+        end = data.find(self._END, dot) if dot >= 0 else -1
         if end >= 0:
             self.finished = True
             self.rest = data[end + len(self._END) :]
@@ -271,7 +277,7 @@ class MultilineDecoder:
             held = self._possible_end(data)
             self._held = data[len(data) - held :]
             body = data[: len(data) - held]
-        message = body.replace(b"\r\n.", b"\r\n")[self._skip :]
+        message = (body.replace(b"\r\n.", b"\r\n") if dot >= 0 else body)[self._skip :]
         self._skip -= min(self._skip, len(body))
         return message
 
