@@ -24,7 +24,9 @@ ALLOWED = {
     "config": {
         *("server", "intake", "stores", "authenticators", "protocol", "maildrop", "addressing", "auth", "errors")
     },
-    "cli": {"config", "server", "client", "protocol", "maildrop", "auth", "saslprep", "errors"},
+    "cli": {
+        *("config", "server", "client", "intake", "protocol", "maildrop", "addressing", "auth", "saslprep", "errors")
+    },
     "__init__": set[str](),
     "__main__": {"cli"},
 }

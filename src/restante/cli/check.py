@@ -1,7 +1,6 @@
 """``restante check``."""
 
 import asyncio
-import contextlib
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
@@ -53,14 +52,21 @@ def _users(configuration: Configuration) -> Iterator[list[str]]:
 def _problems(configuration: Configuration, users: Sequence[str]) -> Iterator[str]:
     for passwd_file in configuration.passwd_files:
         yield from PasswdFile(passwd_file).problems()
-    with contextlib.suppress(TemporaryFailure):  # accounts that cannot be read have been named
-        yield from asyncio.run(configuration.address_problems())
+    yield from _address_problems(configuration)
     if configuration.certificates is not None:
         for pair in configuration.certificates.files.pairs:
             yield from certificate_problems(pair.certificate, pair.key)
     store = configuration.store
     if isinstance(store, Inspectable):
         yield from (line for line, _ in _of_each(users, "Looking at maildrops", store.inspect))
+
+
+def _address_problems(configuration: Configuration) -> Iterator[str]:
+    try:
+        yield from asyncio.run(configuration.address_problems())
+    except TemporaryFailure as error:
+        if not str(error).startswith(tuple(f"{path}: " for path in configuration.passwd_files)):  # said already
+            yield f"addresses: the accounts cannot be read: {error}"
 
 
 def _repaired(configuration: Configuration, users: Sequence[str]) -> Iterator[tuple[str, bool]]:

@@ -69,22 +69,24 @@ class Configuration:
     Args:
         path: of the file.
         previous: an earlier reading of it, of which the unchanged user tables and stores are kept.
+        secrets: read the files that only the server itself may read, too: keys of certificates and of token services.
 
     Raises:
         ConfigurationError: something is wrong with it.
     """
 
-    def __init__(self, path: Path, previous: "Configuration | None" = None) -> None:
+    def __init__(self, path: Path, previous: "Configuration | None" = None, *, secrets: bool = True) -> None:
         self._source = Source(path)
+        self._secrets = secrets
         settings = self._source.convert((), self._source.data, Settings)
         self.settings = settings
         """What the file says."""
         self.hostname = self._hostname(settings.hostname)
         self._maker = Maker(self._source, self.hostname)
         self.certificates: Certificates | None = None
-        if settings.tls is not None:
+        secure = settings.tls is not None
+        if settings.tls is not None and secrets:
             self.certificates = self._maker.certificates(settings.tls)
-        secure = self.certificates is not None
         self.listeners = [
             listeners.make(self._source, index, data, tls=secure) for index, data in enumerate(settings.listener)
         ]
@@ -103,7 +105,8 @@ class Configuration:
         """Seconds between two logins to one maildrop."""
         self._make_store(previous)
         rules = addresses.rules(self._source, self.hostname, settings.addresses)
-        self.addressing = addresses.make(rules, self.authenticators, self.store)
+        every = len(self.authenticators) == len(settings.auth)
+        self.addressing = addresses.make(rules, self.authenticators, self.store, every=every)
         """Who is meant by a login name or an address."""
         self.desk = self._desk()
         """Where mail is handed in."""
@@ -182,8 +185,12 @@ class Configuration:
             self.passwd_files = previous.passwd_files
             self.oauth_challenge = previous.oauth_challenge
             return
-        self.authenticators = [self._maker.authenticator(index, data) for index, data in enumerate(self.settings.auth)]
-        if not self.authenticators:
+        self.authenticators = [
+            self._maker.authenticator(index, data)
+            for index, data in enumerate(self.settings.auth)
+            if self._secrets or data.get("kind") != "oauth"
+        ]
+        if not self.settings.auth:
             raise self._source.error((), "no [[auth]] says who may log in")
         self.passwd_files = self._maker.passwd_files
         self.oauth_challenge = self._maker.oauth_challenge

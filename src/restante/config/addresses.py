@@ -6,7 +6,7 @@ from typing import Any
 
 from restante.addressing import Addressing, Rules
 from restante.addressing.names import a_labels, parse
-from restante.auth import Authenticator, Directory, Kind, Versatile, folded_user
+from restante.auth import Authenticator, Directory, Kind, Versatile
 from restante.config.reading import Place, Source
 from restante.config.settings import AddressesSettings
 from restante.maildrop import MaildropStore, Roomy
@@ -16,11 +16,20 @@ _ALIASES: Place = ("addresses", "aliases")
 _SEPARATORS = sorted(set(string.punctuation) - set('/:@"\\<>()[],;'))
 
 
-def make(rules: Rules, authenticators: Sequence[Authenticator], store: MaildropStore) -> Addressing:
-    """Make what knows the addresses of a site: its user tables, and for those that cannot be asked its maildrops."""
+def make(
+    rules: Rules, authenticators: Sequence[Authenticator], store: MaildropStore, *, every: bool = True
+) -> Addressing:
+    """Make what knows the addresses of a site: its user tables, and for those that cannot be asked its maildrops.
+
+    Args:
+        rules: of the site.
+        authenticators: its user tables.
+        store: its maildrops.
+        every: these are all the tables there are.
+    """
     directories = [table for table in authenticators if isinstance(table, Directory)]
     others = [table for table in authenticators if not isinstance(table, Directory)]
-    exists = store.holds if others and isinstance(store, Roomy) else None
+    exists = store.holds if (others or not every) and isinstance(store, Roomy) else None
     return Addressing(rules, directories, exists, all_listed=all(map(_takes_tokens_only, others)))
 
 
@@ -35,7 +44,7 @@ def rules(source: Source, hostname: str, data: dict[str, Any]) -> Rules:
         ConfigurationError: something is wrong with it.
     """
     settings = source.convert(_PLACE, data, AddressesSettings)
-    domains = [_domain(source, "domains", text) for text in settings.domains or ()]
+    domains = [_domain(source, ("domains",), text) for text in settings.domains or ()]
     found = Rules(
         hostname,
         frozenset(domains),
@@ -45,28 +54,39 @@ def rules(source: Source, hostname: str, data: dict[str, Any]) -> Rules:
         fold=settings.case == "ignore",
         configured=settings.domains is not None,
     )
-    _check_keys(source, found)
-    if cycle := Addressing(found, []).cycle():
+    addressing = Addressing(found, [])
+    _check_keys(source, found, addressing)
+    if cycle := addressing.cycle():
         way = " -> ".join(f'"{key}"' for key in cycle)
         raise source.error((*_ALIASES, cycle[0]), f"{cycle[0]}: leads back to itself: {way}; an account would be right")
     return found
 
 
-def _domain(source: Source, key: str, text: str) -> str:
+def _domain(source: Source, place: Place, text: str) -> str:
     try:
         return a_labels(text)
     except ValueError as error:
-        text = f'{key}: "{text}" is no domain: {error}; "example.org" would be right'
-        raise source.error((*_PLACE, key), text) from None
+        text = f'{place[0]}: "{text}" is no domain: {error}; "example.org" would be right'
+        raise source.error((*_PLACE, *place), text) from None
 
 
 def _domain_aliases(source: Source, settings: dict[str, str]) -> dict[str, str]:
-    key = "domain_aliases"
-    found = {_domain(source, key, one): _domain(source, key, other) for one, other in settings.items()}
+    found: dict[str, str] = {}
+    places: dict[str, Place] = {}
+    for written, target in settings.items():
+        place: Place = ("domain_aliases", written)
+        one = _domain(source, place, written)
+        if one in found:
+            text = f'domain_aliases: "{written}" is the same as "{places[one][1]}"; one of the lines would be right'
+            raise source.error((*_PLACE, *place), text)
+        found[one], places[one] = _domain(source, place, target), place
     for one, other in found.items():
         if other in found:
-            text = f'{key}: "{one}" means "{other}", which is an alias itself; a domain that is none would be right'
-            raise source.error((*_PLACE, key), text)
+            place = places[one]
+            text = (
+                f'domain_aliases: "{place[1]}" means "{other}", which is an alias itself; its own domain would be right'
+            )
+            raise source.error((*_PLACE, *place), text)
     return found
 
 
@@ -92,13 +112,11 @@ def _names(source: Source, key: str, value: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _check_keys(source: Source, found: Rules) -> None:
+def _check_keys(source: Source, found: Rules, addressing: Addressing) -> None:
     """Refuse an alias that stands there twice, in different spellings."""
     seen: dict[str, str] = {}
     for key in found.aliases:
-        name = parse(key)
-        name = name._replace(domain=found.domain_aliases.get(name.domain, name.domain))
-        same = folded_user(str(name)) if found.fold else str(name)
+        same = addressing.key(parse(key))
         if same in seen:
             text = f'{key}: is the same as "{seen[same]}"; one line with all names would be right'
             raise source.error((*_ALIASES, key), text)
