@@ -4,7 +4,6 @@ import os
 import pwd
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -273,7 +272,7 @@ def test_a_server_shows_it_to_its_next_session(office: Path) -> None:
 
 
 @pytest.fixture
-def nobody(office: Path) -> Iterator[pwd.struct_passwd]:
+def nobody(office: Path) -> pwd.struct_passwd:
     """An unprivileged user, who may write to a maildrop but not read the accounts."""
     if os.geteuid() != 0:
         pytest.skip("to become another user takes root")

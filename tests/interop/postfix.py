@@ -34,7 +34,6 @@ maillog_file_prefixes = /
 mail_owner = postfix
 setgid_group = postdrop
 myhostname = mail.example.org
-mydestination =
 inet_interfaces = loopback-only
 inet_protocols = ipv4
 alias_maps =

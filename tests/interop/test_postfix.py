@@ -16,6 +16,7 @@ from tests.interop.program import TIMEOUT
 
 MESSAGES = 1000
 VIRTUAL = """
+mydestination =
 virtual_mailbox_domains = example.org
 virtual_transport = lmtp:unix:{path}
 """
@@ -58,15 +59,20 @@ def office(folder: Path, durability: str = "always") -> Path:
     return path
 
 
-def fetched(port: int, user: str = "bob", password: str = "b") -> list[bytes]:
-    """Return all messages by POP3, without what our delivery has put before them (D-005)."""
+def fetched_whole(port: int, user: str = "bob") -> list[bytes]:
+    """Return all messages by POP3."""
     session = poplib.POP3("127.0.0.1", port, TIMEOUT)
     session.user(user)
-    session.pass_(password)
+    session.pass_("b")
     numbers = range(1, session.stat()[0] + 1)
     messages = [b"".join(line + b"\r\n" for line in session.retr(number)[1]) for number in numbers]
     session.quit()
-    return [without_trace(message) for message in messages]
+    return messages
+
+
+def fetched(port: int) -> list[bytes]:
+    """Return all messages without what our delivery has put before them (D-005)."""
+    return [without_trace(message) for message in fetched_whole(port)]
 
 
 OURS = re.compile(

@@ -201,6 +201,15 @@ async def test_room_is_known_before_the_message_comes(maildir: Path, octets: int
     assert await contents(office) == [b"123\r\n"]
 
 
+async def test_room_in_a_maildir_that_another_program_has_made(maildir: Path) -> None:
+    """M-016: whose limits are its own."""
+    put(maildir, "cur/1.a.host,S=5:2,S", b"1234\n")
+    write(maildir, "10S\n5 1\n")
+    await store(maildir).check_room("bob", 5)
+    with pytest.raises(QuotaExceeded):
+        await store(maildir).check_room("bob", 6)
+
+
 async def test_a_message_larger_than_the_quota_of_a_new_maildrop(tmp_path: Path) -> None:
     """D-010: even without a Maildir."""
     office = MaildirStore(f"{tmp_path}/{{user}}", quota=Limits(10, 0))

@@ -243,7 +243,7 @@ class MaildirStore:
     def _check_room(self, folder: Folder, octets: int) -> None:
         self._template.check_mounted()
         check_space(folder.path, octets)
-        if os.path.isdir(folder.ours("deleted")):
+        if os.path.isdir(folder.join("tmp")):  # any program may have made it
             Quota(folder, self._quota).check(octets)
         elif self._quota is not None and not self._quota.allow(octets, 1):
             raise QuotaExceeded(f"{folder.path}: a message of {octets} octets alone is more than the quota")
