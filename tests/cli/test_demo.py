@@ -4,6 +4,7 @@ import contextlib
 import os
 import poplib
 import signal
+import smtplib
 import socket
 import subprocess
 from pathlib import Path
@@ -49,6 +50,28 @@ def test_demo(tmp_path: Path, number: signal.Signals) -> None:
         assert demo.wait() == 0
         assert "Traceback" not in "\n".join(demo.log.rest())
     assert names(tmp_path) == []
+
+
+def test_mail_comes_in(tmp_path: Path) -> None:
+    """Design, section 2: by SMTP, as one may type it; nothing is relayed (D-022)."""
+    port, smtp_port = free_port(), free_port()
+    options = ("--port", str(port), "--smtp-port", str(smtp_port))
+    with running("demo", *options, environment={"TMPDIR": str(tmp_path)}) as demo:
+        demo.out.until("Ctrl-C")
+        assert f"telnet 127.0.0.1 {smtp_port}" in "\n".join(demo.out.seen)
+        with smtplib.SMTP("127.0.0.1", smtp_port, timeout=TIMEOUT) as sender:
+            sender.helo("me")
+            for domain in ("profbox.domain.local", "localhost"):
+                sender.sendmail("teacher@example.org", f"student@{domain}", "Subject: by hand\n\n.\n")
+            with pytest.raises(smtplib.SMTPRecipientsRefused):
+                sender.sendmail("teacher@example.org", "student@example.org", "Subject: no\n\n")
+        client = poplib.POP3("127.0.0.1", port, TIMEOUT)
+        with contextlib.closing(client):
+            client.user("student")
+            client.pass_("hessovs!")
+            assert client.stat()[0] == 38
+            assert client.retr(37)[1][-3:] == [b"Subject: by hand", b"", b"."]
+            client.quit()
 
 
 def test_a_session_that_is_open_does_not_hold_it_up(tmp_path: Path) -> None:

@@ -35,6 +35,13 @@ protocol = "pop3"
 address = "127.0.0.1:{tls_port}"
 tls = "implicit"
 
+[[listener]]
+protocol = "smtp"
+address = "127.0.0.1:{smtp_port}"
+
+[addresses]
+domains = ["profbox.domain.local", "localhost"]
+
 [tls]
 certificate = "certificate.pem"
 key = "key.pem"
@@ -69,6 +76,20 @@ The other messages explain the rest.  The same over TLS, with a certificate made
 
     openssl s_client -quiet -connect 127.0.0.1:{tls_port}
 
+New mail comes in by SMTP, as one may type, too, and the next session shows it:
+
+    telnet 127.0.0.1 {smtp_port}
+
+    HELO me
+    MAIL FROM:<teacher@example.org>
+    RCPT TO:<{user}@profbox.domain.local>
+    DATA
+    Subject: by hand
+
+    A line with nothing but a dot ends the message.
+    .
+    QUIT
+
 Ctrl-C ends this; nothing remains.
 """
 
@@ -76,16 +97,21 @@ Ctrl-C ends this; nothing remains.
 @click.command("demo", epilog="Example: restante demo --port 1110")
 @click.option("--port", default=1110, show_default=True, type=click.IntRange(1, 65535), help="Port for POP3.")
 @click.option("--tls-port", type=click.IntRange(1, 65535), help="Port for POP3 over TLS.  [default: 885 more, 1995]")
+@click.option("--smtp-port", type=click.IntRange(1, 65535), help="Port for SMTP.  [default: 85 less, 1025]")
 @config_option
-def command(port: int, tls_port: int | None) -> int:
+def command(port: int, tls_port: int | None, smtp_port: int | None) -> int:
     """Run a throwaway post office on this machine; account student, password hessovs!"""
     # Until the server takes the signals over, they must end us in a way that removes the folder.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     with tempfile.TemporaryDirectory(prefix="restante-demo-") as name:
-        tls_port = tls_port or _free_port(port + 885)
-        configuration, count = _open_post_office(Path(name), port, tls_port)
-        welcome = _NEXT.format(user=USER, password=PASSWORD.decode(), port=port, tls_port=tls_port, count=count)
+        ports = {
+            "port": port,
+            "tls_port": tls_port or _free_port(port + 885),
+            "smtp_port": smtp_port or _free_port(port - 85),
+        }
+        configuration, count = _open_post_office(Path(name), ports)
+        welcome = _NEXT.format(user=USER, password=PASSWORD.decode(), count=count, **ports)
         status = run(configuration, None, welcome)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # only the removal of the folder is left
@@ -94,7 +120,7 @@ def command(port: int, tls_port: int | None) -> int:
 
 def _free_port(wanted: int) -> int:
     """Return the port that is wanted, or another if it cannot be had: nobody has asked for this one."""
-    for port in (wanted, 0):
+    for port in (max(wanted, 0), 0):
         try:
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -105,14 +131,14 @@ def _free_port(wanted: int) -> int:
     return wanted
 
 
-def _open_post_office(folder: Path, port: int, tls_port: int) -> tuple[Configuration, int]:
+def _open_post_office(folder: Path, ports: dict[str, int]) -> tuple[Configuration, int]:
     """Fill the folder; returns its configuration and the number of messages.
 
     Raises:
         CommandFailed: there is no room for it.
     """
     try:
-        make_post_office(folder, _CONFIGURATION.format(port=port, tls_port=tls_port))
+        make_post_office(folder, _CONFIGURATION.format(**ports))
         certificate, key = self_signed("localhost", "127.0.0.1")
         (folder / "certificate.pem").write_bytes(certificate)
         (folder / "key.pem").write_bytes(key)

@@ -26,6 +26,15 @@ address = "127.0.0.1:1110"
 # Whose passwords are taken over an unencrypted connection: "never", "loopback" (this machine only) or "always".
 cleartext_login = "loopback"
 
+# Where Postfix hands over the mail: virtual_transport = lmtp:unix:/path/of/this/folder/lmtp (docs/how-to/postfix.md).
+# [[listener]]
+# protocol = "lmtp"
+# address = "unix:lmtp"
+# group = "postfix"
+
+# [addresses]
+# domains = ["example.org"]           # whose mail is ours; default: those that follow from hostname
+
 # [tls]
 # certificate = "tls/cert.pem"      # full chain; read again when it changes
 # key = "tls/key.pem"
