@@ -60,14 +60,17 @@ class Copy:
             octets = self._head + octets
         await delivery.write(octets)
 
-    async def _prepare(self) -> None:
-        await self._write(b"") if self._delivery is None else None
+    async def _begun(self) -> Delivery:
+        if self._delivery is None:  # an empty message
+            await self._write(b"")
         assert self._delivery is not None
-        await self._delivery.prepare()
+        return self._delivery
+
+    async def _prepare(self) -> None:
+        await (await self._begun()).prepare()
 
     async def _commit(self) -> None:
-        assert self._delivery is not None
-        await self._delivery.commit()
+        await (await self._begun()).commit()
         self.committed = True
 
 

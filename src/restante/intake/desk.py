@@ -124,7 +124,7 @@ class Incoming:
         Args:
             delivered_to: addresses in lower case that have had the message already (D-019).
         """
-        await self._message.prepare()
+        await self._message.spill()  # each commits for itself, so nobody need be prepared first
         replies = [self._refusal(recipient, delivered_to) for recipient in self._recipients]
         wanted = {
             target
