@@ -5,7 +5,7 @@ it raises names the reason to the peer (P-039).  What not every user table can d
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple, Protocol, Self, runtime_checkable
 
@@ -220,12 +220,11 @@ class ScramSource(Protocol):
 class Directory(Protocol):
     """An `Authenticator` that knows the names of its accounts; an add-on."""
 
-    async def account(self, name: str, *, fold: bool = False) -> str | None:
-        """Return the account of that name as the table has it, None when there is none.
+    async def accounts(self, name: str) -> Collection[str]:
+        """Return the accounts of that name, as the table has them: all that differ from it in nothing but case.
 
         Args:
-            name: of an account, with or without a domain; the domain's case never matters.
-            fold: neither does that of the local part, where that leads to one account only; an exact match wins.
+            name: of an account, with or without a domain.
 
         Raises:
             TemporaryFailure: the accounts cannot be read now.
@@ -262,18 +261,21 @@ def folded_user(name: str) -> str:
 
 
 async def account_among(directories: Sequence[Directory], name: str, *, fold: bool = False) -> str | None:
-    """Return the account of that name in any of several tables; see `Directory.account`.
+    """Return the account of that name in any of several tables, None when there is none.
 
-    An exact match in any table wins, the first of them; names that differ in case are one only if all tables together
-    have one such account.
+    Args:
+        directories: the tables, in order; those after an exact match are not asked.
+        name: of an account, with or without a domain; the domain's case never matters.
+        fold: neither does that of the local part, where all tables together have one such account; an exact match wins.
 
     Raises:
         TemporaryFailure: the accounts cannot be read now.
     """
+    name = canonical_user(name)
+    found = set[str]()
     for directory in directories:
-        if (found := await directory.account(name)) is not None:
-            return found
-    if not fold:
-        return None
-    accounts = {await directory.account(name, fold=True) for directory in directories} - {None}
-    return accounts.pop() if len(accounts) == 1 else None
+        for account in await directory.accounts(name):
+            if canonical_user(account) == name:
+                return account
+            found.add(account)
+    return found.pop() if fold and len(found) == 1 else None

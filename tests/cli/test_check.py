@@ -174,6 +174,76 @@ def test_a_mistake_in_the_configuration_comes_first(office: Path) -> None:
     assert refused(check(office)).startswith(f"restante: restante.toml:{lines}: idle_timeout: ")
 
 
+def add(office: Path, text: str) -> int:
+    """Add lines to the configuration; returns the number of the first of them."""
+    path = office / "restante.toml"
+    before = path.read_text(encoding="ascii")
+    path.write_text(before + text, encoding="ascii")
+    return before.count("\n") + 1
+
+
+def test_aliases_that_lead_nowhere(office: Path) -> None:
+    """D-010: their mail waits, so not all is well; each is named once, with its line."""
+    first = add(
+        office, '[addresses.aliases]\ninfo = ["bob", "carol"]\n"all@example.org" = "info"\nx = ["y@z.example"]\n'
+    )
+    assert complaints(office) == [
+        f'restante.toml:{first + 1}: info: "carol" is neither an account nor an alias',
+        f'restante.toml:{first + 3}: x: "y@z.example" is neither an account nor an alias',
+    ]
+    with (office / "users").open("a", encoding="ascii") as file:
+        file.write("carol:{PLAIN}c\ny@z.example:{PLAIN}y\n")
+    assert done(check(office)) == "restante.toml: all is well; 3 accounts\n"
+
+
+def test_a_loop_that_only_the_accounts_show(office: Path) -> None:
+    """D-010: "info" is found by way of the address, as there is no account of that name."""
+    first = add(office, '[addresses.aliases]\ninfo = "info@example.org"\n')
+    assert complaints(office) == [f"restante.toml:{first + 1}: info: leads back to itself"]
+
+
+def test_a_loop_of_aliases_is_a_mistake_in_the_configuration(office: Path) -> None:
+    """D-025: which comes first."""
+    first = add(office, '[addresses.aliases]\ninfo = "help"\nhelp = "info"\n')
+    said = refused(check(office))
+    assert said.startswith(f"restante: restante.toml:{first + 1}: info: leads back to itself: ")
+
+
+def test_aliases_of_accounts_that_cannot_be_read(office: Path) -> None:
+    """D-010: the table is the problem, and is named once."""
+    add(office, '[addresses.aliases]\ninfo = "bob"\n')
+    (office / "users").unlink()
+    assert complaints(office) == ["users: cannot be read: No such file or directory"]
+
+
+def test_aliases_of_a_table_of_another_kind_that_is_out_of_reach(office: Path) -> None:
+    """D-010: nobody can say whether they lead anywhere, so not all is well."""
+    add(office, '[addresses.aliases]\ninfo = "carol"\n[[auth]]\nkind = "tables:Away"\n')
+    (office / "tables.py").write_text(
+        """\
+from restante.errors import TemporaryFailure
+
+
+class Away:
+    async def authenticate(self, credentials):
+        raise TemporaryFailure("db.example: no connection")
+
+    async def accounts(self, name):
+        raise TemporaryFailure("db.example: no connection")
+
+    async def first_account(self):
+        raise TemporaryFailure("db.example: no connection")
+""",
+        encoding="ascii",
+    )
+    result = restante("check", cwd=office, environment={"PYTHONPATH": str(office), "PYTHONDONTWRITEBYTECODE": "1"})
+    assert result.returncode == 1
+    assert result.stderr.splitlines() == [
+        "addresses: the accounts cannot be read: db.example: no connection",
+        "restante: restante.toml: 1 problem",
+    ]
+
+
 @pytest.mark.parametrize(
     ("begins", "ends", "said"),
     [

@@ -20,7 +20,7 @@ from restante.addressing.names import (
     spellings,
 )
 from restante.auth import Directory, account_among, canonical_user, folded_user
-from restante.errors import TemporaryFailure
+from restante.errors import NoSuchMaildrop, TemporaryFailure
 
 log = logging.getLogger("restante.addresses")
 
@@ -130,9 +130,9 @@ class Addressing:
         self._host = self._domain_aliases.get(hostname, hostname)
         self._any_domain = not rules.domains and not rules.configured
         domains = _domains_of(hostname) if self._any_domain else {a_labels(domain) for domain in rules.domains}
-        self._own = {self._host, *domains}
+        self._own = {self._host, *(self._domain_aliases.get(domain, domain) for domain in domains)}
         self._aliases = {
-            self._key(parse(written)): _Alias(written, tuple(self._mapped(parse(name)) for name in names))
+            self.key(parse(written)): _Alias(written, tuple(self._mapped(parse(name)) for name in names))
             for written, names in rules.aliases.items()
         }
 
@@ -180,9 +180,9 @@ class Addressing:
         # An exact match wins: however other names are read, who could log in without these rules still can.
         if not self._all_listed or await account_among(self._directories, user) is not None:
             return user
-        local, at, domain = user.rpartition("@")
+        local, _, domain = user.rpartition("@") if "@" in user else (user, "", "")
         try:
-            local, home = local_part(local if at else user), self._home(domain)
+            local, home = local_part(local), self._home(domain)
         except (ValueError, UnknownRecipient, ForeignDomain):
             return user
         for form in self._forms(local, home, home in self._own):
@@ -207,6 +207,11 @@ class Addressing:
                     found[error.alias, error.problem] = None
         return list(found)
 
+    def key(self, name: Name) -> str:
+        """Return the form in which aliases are compared."""
+        mapped = str(self._mapped(name))
+        return folded_user(mapped) if self._folds(name.local) else mapped
+
     def cycle(self) -> Sequence[str]:
         """Return aliases that lead to each other whatever accounts there are, as the configuration has them."""
         graph = {
@@ -222,7 +227,7 @@ class Addressing:
 
     def _next_alias(self, name: Name) -> str:
         names = [name] if name.domain else [name._replace(domain=self._host), name]
-        return next((key for key in map(self._key, names) if key in self._aliases), "")
+        return next((key for key in map(self.key, names) if key in self._aliases), "")
 
     # -- domains ------------------------------------------------------------------------------------
 
@@ -251,11 +256,6 @@ class Addressing:
 
     # -- names --------------------------------------------------------------------------------------
 
-    def _key(self, name: Name) -> str:
-        """Return the form in which aliases are compared."""
-        mapped = str(self._mapped(name))
-        return folded_user(mapped) if self._folds(name.local) else mapped
-
     def _folds(self, local: str) -> bool:
         return self._rules.fold or local.lower() == _POSTMASTER  # RFC 5321 section 4.5.1: in any case
 
@@ -275,7 +275,7 @@ class Addressing:
         """Return whom an address means, None for nobody; an empty list if all of them have been found before."""
         for base, detail in self._readings(local):
             for form in self._forms(base, domain, own):
-                key = self._key(form)
+                key = self.key(form)
                 if key in self._aliases:
                     return await self._expand(key, self._aliases[key], walk)
                 account = await self._account(form)
@@ -320,11 +320,16 @@ class Addressing:
             account = await account_among(self._directories, spelling, fold=fold)
             if account is not None:
                 return account
-            if self._exists is not None:
-                for user in dict.fromkeys((spelling, folded_user(spelling) if fold else spelling)):
-                    if await self._exists(user):
-                        return user
+            for user in dict.fromkeys((spelling, folded_user(spelling) if fold else spelling)):
+                if await self._has_mail(user):
+                    return user
         return None
+
+    async def _has_mail(self, user: str) -> bool:
+        try:
+            return self._exists is not None and await self._exists(user)
+        except NoSuchMaildrop:  # as when it needs a domain to be a path
+            return False
 
     async def _first_account(self) -> str | None:
         for directory in self._directories:

@@ -1,5 +1,7 @@
 """A maildrop that anybody may read (RFC 4505)."""
 
+from collections.abc import Collection
+
 from restante.auth import Anonymous, Credentials, Kind, Kinds, Principal, canonical_user, folded_user
 from restante.errors import AuthenticationFailed
 
@@ -25,11 +27,10 @@ class AnonymousAccess:
         only = frozenset({Kind.ANONYMOUS})
         return Kinds(only, only)
 
-    async def account(self, name: str, *, fold: bool = False) -> str | None:
-        """See `Directory.account`: mail for it comes in like other mail."""
-        ours, asked = self._principal.user, canonical_user(name)
-        same = folded_user(asked) == folded_user(ours) if fold else asked == ours
-        return ours if same else None
+    async def accounts(self, name: str) -> Collection[str]:
+        """See `Directory.accounts`: mail for it comes in like other mail."""
+        user = self._principal.user
+        return (user,) if folded_user(name) == folded_user(user) else ()
 
     async def first_account(self) -> str | None:
         """See `Directory.first_account`: what is for whoever is responsible is not for everybody to read."""

@@ -1,6 +1,6 @@
 """Several user tables, asked in order."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from restante.auth import (
     PASSWORDS_ONLY,
@@ -14,7 +14,6 @@ from restante.auth import (
     ScramRecord,
     ScramSource,
     Versatile,
-    account_among,
 )
 from restante.errors import AuthenticationFailed
 
@@ -68,9 +67,9 @@ class Chain:
         records = [await one.scram_record(user, kind) for one in self._authenticators if isinstance(one, ScramSource)]
         return next((record for record in records if record.principal is not None), records[0])
 
-    async def account(self, name: str, *, fold: bool = False) -> str | None:
-        """See `Directory.account`; an exact match in any table wins."""
-        return await account_among(self._directories(), name, fold=fold)
+    async def accounts(self, name: str) -> Collection[str]:
+        """See `Directory.accounts`; those of all tables."""
+        return [account for directory in self._directories() for account in await directory.accounts(name)]
 
     async def first_account(self) -> str | None:
         """See `Directory.first_account`; of the first table that has any."""

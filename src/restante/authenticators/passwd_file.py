@@ -9,7 +9,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -113,10 +113,8 @@ class _Accounts(NamedTuple):
     users: dict[str, schemes.Hash]
     hashes: list[schemes.Hash]
     kinds: Kinds
-    names: frozenset[str]
-    """Of all accounts, those too that nobody can log in to."""
-    folded: dict[str, str | None]
-    """Those without differences of case, and which account each is; None for several."""
+    names: dict[str, list[str]]
+    """Of all accounts, those too that nobody can log in to; by their name without differences of case."""
 
 
 _NOTHING = schemes.Hash("PLAIN", "-")
@@ -197,13 +195,9 @@ class PasswdFile:
             keys = await loop.run_in_executor(self._pool, self._scram_keys, password, salt, iterations, kind)
         return ScramRecord(salt, iterations, keys.stored, keys.server, Principal(user) if able else None)
 
-    async def account(self, name: str, *, fold: bool = False) -> str | None:
-        """See `Directory.account`; mail for an account does not depend on whether its hash is any good."""
-        user = canonical_user(name)
-        accounts = await self._now()
-        if user in accounts.names:
-            return user
-        return accounts.folded.get(folded_user(user)) if fold else None
+    async def accounts(self, name: str) -> Collection[str]:
+        """See `Directory.accounts`; mail for an account does not depend on whether its hash is any good."""
+        return (await self._now()).names.get(folded_user(name), ())
 
     async def first_account(self) -> str | None:
         """See `Directory.first_account`; the first that can log in, as somebody shall read that mail."""
@@ -290,20 +284,17 @@ class PasswdFile:
 
     def _read(self, text: str, version: tuple[int, int, int]) -> _Accounts:
         users = {}
-        folded: dict[str, str | None] = {}
-        names = set[str]()
+        names: dict[str, list[str]] = {}
         for line in parse(text):
-            if line.names_account and line.user not in names:
-                names.add(line.user)
-                fold = folded_user(line.user)
-                folded[fold] = None if fold in folded else line.user
+            if line.names_account and line.user not in (same := names.setdefault(folded_user(line.user), [])):
+                same.append(line.user)
             if line.hash is None:
                 log.warning("%s:%d: %s; the line is not used", self._path, line.number, line.problem)
             else:
                 users[line.user] = line.hash
         kinds = [stored.kinds for stored in users.values()] or [PASSWORDS_ONLY.every]
         every, some = frozenset.intersection(*kinds), frozenset.union(*kinds)
-        return _Accounts(version, users, list(users.values()), Kinds(every, some), frozenset(names), folded)
+        return _Accounts(version, users, list(users.values()), Kinds(every, some), names)
 
 
 def _is_being_written(before: tuple[int, int, int], now: tuple[int, int, int]) -> bool:

@@ -1,0 +1,1 @@
+"""Whom an address or a login name means."""
