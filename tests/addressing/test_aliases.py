@@ -193,11 +193,9 @@ def test_many_ways_to_the_same_account_take_no_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("aliases", "cycle"),
     [
-        ({"a": ("a",)}, {"a"}),
         ({"a": ("b",), "b": ("bob", "A")}, {"a", "b"}),
         ({"x": ("a",), "a": ("b",), "b": ("c",), "c": ("bob", "a")}, {"a", "b", "c"}),
         ({"a@example.org": (f"b@{HOST}",), f"B@{HOST}": ("a@EXAMPLE.com",)}, {"a@example.org", f"B@{HOST}"}),
-        ({f"a@{HOST}": ("a",)}, {f"a@{HOST}"}),
     ],
 )
 def test_aliases_that_lead_to_each_other(tmp_path: Path, aliases: Aliases, cycle: set[str]) -> None:
@@ -213,6 +211,18 @@ def test_aliases_that_lead_to_each_other(tmp_path: Path, aliases: Aliases, cycle
         with pytest.raises(AliasFailure, match="leads back to itself"):
             whom(addressing, address)
     assert set(problems(addressing).values()) == {"leads back to itself"}
+
+
+@pytest.mark.parametrize("names", [("bob", "alice"), ("alice", "BOB"), (f"bob@{HOST}", "alice")])
+def test_a_copy_for_somebody_else(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """D-025: an alias that names itself means the account of that name."""
+    addressing = site(tmp_path, "bob", "alice", aliases={"bob": names})
+    assert addressing.cycle() == ()
+    assert problems(addressing) == {}
+    assert {target.account for target in resolve(addressing, "bob").targets} == {"bob", "alice"}
+    table(tmp_path / "users", "alice")
+    with pytest.raises(AliasFailure, match="is neither an account nor an alias"):
+        whom(addressing, "bob")
 
 
 def test_a_loop_by_way_of_an_account_that_is_gone(tmp_path: Path) -> None:

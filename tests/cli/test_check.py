@@ -198,8 +198,9 @@ def test_aliases_that_lead_nowhere(office: Path) -> None:
 
 def test_a_loop_that_only_the_accounts_show(office: Path) -> None:
     """D-010: "info" is found by way of the address, as there is no account of that name."""
-    first = add(office, '[addresses.aliases]\ninfo = "info@example.org"\n')
-    assert complaints(office) == [f"restante.toml:{first + 1}: info: leads back to itself"]
+    first = add(office, '[addresses.aliases]\ninfo = "help@example.org"\nhelp = "info@example.org"\n')
+    said = complaints(office)
+    assert said[0].startswith(f"restante.toml:{first + 1}: info: leads back to itself")
 
 
 def test_a_loop_of_aliases_is_a_mistake_in_the_configuration(office: Path) -> None:

@@ -228,7 +228,7 @@ def test_a_reload(tmp_path: Path) -> None:
     assert whom(second.addressing, "info") == "alice <alice@mail.example.org>"
     assert whom(second.desk.addressing, "info") == "alice <alice@mail.example.org>"
     with pytest.raises(ConfigurationError):
-        read(tmp_path, '[addresses.aliases]\ninfo = "info"\n', second)
+        read(tmp_path, '[addresses.aliases]\ninfo = "help"\nhelp = "info"\n', second)
     assert whom(second.addressing, "info") == "alice <alice@mail.example.org>"
     assert second.service().addressing is second.addressing
 

@@ -215,7 +215,7 @@ class Addressing:
     def cycle(self) -> Sequence[str]:
         """Return aliases that lead to each other whatever accounts there are, as the configuration has them."""
         graph = {
-            key: [next_key for name in alias.names if (next_key := self._next_alias(name))]
+            key: [next_key for name in alias.names if (next_key := self._next_alias(name)) not in ("", key)]
             for key, alias in self._aliases.items()
         }
         try:
@@ -276,7 +276,8 @@ class Addressing:
         for base, detail in self._readings(local):
             for form in self._forms(base, domain, own):
                 key = self.key(form)
-                if key in self._aliases:
+                # An alias that names itself means the account: others get a copy of its mail.
+                if key in self._aliases and walk.path[-1:] != [key]:
                     return await self._expand(key, self._aliases[key], walk)
                 account = await self._account(form)
                 if account is not None:
