@@ -53,7 +53,8 @@ async def deliver(
     if match := _FROM_LINE.match(first):
         first = first[match.end() :]
         sender = _address(match[1]) if sender is None else sender
-    message = Message(Copy(desk.store, target, _head(first, target.final, sender)) for target in recipient.targets)
+    copies = [Copy(desk.store, target, _head(first, target.final, sender)) for target in recipient.targets]
+    message = Message(copies, desk.held)
     try:
         piece = first
         while piece:

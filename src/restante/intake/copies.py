@@ -1,16 +1,28 @@
 """One message on its way into one or several maildrops."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 
 from restante.addressing import Target
-from restante.errors import Condition
+from restante.errors import Condition, InternalError
 from restante.maildrop import Delivery, MaildropStore
 
+log = logging.getLogger("restante.intake")
+
 SPILL = 1 << 17
-"""Octets that are held in memory before they are given to the store."""
+"""Octets of a message that are held in memory before they are given to the store."""
+ROOM = 1 << 26
+"""Octets that all messages together may hold in a worker; what comes beyond that is given to the store at once."""
+
+
+class Held:
+    """What messages that are not complete hold in memory: there may be thousands, of strangers who take their time."""
+
+    def __init__(self) -> None:
+        self.octets = 0
 
 
 class Copy:
@@ -52,6 +64,9 @@ class Copy:
                 await step()
             except Condition as error:
                 self.failure = self.failure or error
+            except Exception:  # whatever it is: this copy's trouble, and others have had their replies
+                log.exception("internal error, account=%s", self.target.account)
+                self.failure = self.failure or InternalError()
 
     async def _write(self, octets: bytes) -> None:
         delivery = self._delivery
@@ -79,9 +94,11 @@ class Message:
 
     Args:
         copies: at least one.
+        all_held: of all messages.
     """
 
-    def __init__(self, copies: Iterable[Copy]) -> None:
+    def __init__(self, copies: Iterable[Copy], all_held: Held) -> None:
+        self._all_held = all_held
         self.copies = list(copies)
         self.octets = 0
         """So far."""
@@ -93,14 +110,14 @@ class Message:
         """Take octets; returns whether it is time to `spill` them."""
         self._pieces.append(octets)
         self._held += len(octets)
+        self._all_held.octets += len(octets)
         self.octets += len(octets)
-        return self._held >= SPILL
+        return self._held >= SPILL or self._all_held.octets >= ROOM
 
     async def spill(self) -> None:
         """Give the store what is held in memory."""
         octets = b"".join(self._pieces)
-        self._pieces.clear()
-        self._held = 0
+        self._forget()
         if octets:
             await self._each(lambda copy: copy.write(octets))
 
@@ -111,8 +128,13 @@ class Message:
 
     async def close(self) -> None:
         """Let go of it; nothing is left of what is not committed."""
-        self._pieces.clear()
+        self._forget()
         await self._each(lambda copy: copy.close())
+
+    def _forget(self) -> None:
+        self._pieces.clear()
+        self._all_held.octets -= self._held
+        self._held = 0
 
     async def _each(self, step: Callable[[Copy], Awaitable[None]]) -> None:
         if len(self.copies) == 1:

@@ -5,12 +5,12 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from restante.addressing import Addressing, ForeignDomain, Recipient, Target, UnknownRecipient
 from restante.errors import Condition, one_line
 from restante.intake import trace
-from restante.intake.copies import Copy, Message
+from restante.intake.copies import Copy, Held, Message
 from restante.intake.trace import Origin
 from restante.maildrop import MaildropStore, Roomy
 from restante.protocol.smtp.events import Envelope
@@ -45,6 +45,7 @@ class Desk:
     full_is_final: bool = False
     """A full maildrop sends mail back at once (552); else the sender tries again (452; D-010)."""
     clock: Callable[[], float] = time.time
+    held: Held = field(default_factory=Held)
 
     async def recipient(self, mailbox: Mailbox, octets: int, *, any_domain: bool) -> Recipient:
         """Say whom an address means.
@@ -104,7 +105,7 @@ class Incoming:
                     head += trace.delivered_to(target.final, recipient.address if "@" in recipient.address else "")
                     head += trace.received(origin, desk.hostname, self._identity, recipient.address, now)
                     self._copies[target] = Copy(desk.store, target, head)
-        self._message = Message(self._copies.values())
+        self._message = Message(self._copies.values(), desk.held)
 
     def take(self, octets: bytes) -> bool:
         """Take octets; returns whether it is time to `spill` them."""
@@ -162,7 +163,7 @@ class Incoming:
 
     def _for_all(self, refusal: Reply) -> Reply:
         """One cannot have it, so nobody has it: the sender tries again, and RCPT then tells which one it is."""
-        if len(self._recipients) == 1 or refusal is LOOP or refusal.code < 500:
+        if len(self._recipients) == 1 or refusal is LOOP:
             return refusal
         return Reply(451, "4.3.0", "not all recipients can have it at the moment, so none has; try again later")
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 READ_AHEAD = 65536
 """Octets of unhandled input at which no more is read from the peer (P-277)."""
+TOO_QUIET = "idle for too long"
+"""Why a silent session ends, for the log."""
 
 
 class SansIo(Protocol):
@@ -99,6 +101,10 @@ class Conversation(ABC, Generic[S]):
     def _answer_at_once(self, event: Any) -> bool:
         """Answer what needs no waiting; returns whether it did."""
         return False
+
+    def _time_out(self) -> None:
+        """The peer has been silent for too long: no UPDATE, no last word (RFC 1939 section 3, P-138)."""
+        self._session.abandon(TOO_QUIET)
 
     def _holds_something(self) -> bool:
         """Say whether there is something to let go of before the last reply."""
@@ -287,7 +293,7 @@ class Conversation(ABC, Generic[S]):
             self._waiter.set_result(None)
 
     def _check_idle(self) -> None:
-        """The autologout timer: no UPDATE, no last word (RFC 1939 section 3, P-138, P-139)."""
+        """The autologout timer (RFC 1939 section 3, RFC 5321 section 4.5.3.2, P-139)."""
         now = self._loop.time()
         unsent = self._wire.transport.get_write_buffer_size()
         our_turn = self._task is not None and not self._waiting_for_peer
@@ -298,7 +304,7 @@ class Conversation(ABC, Generic[S]):
         if left > 0:
             self._timer = self._loop.call_later(left, self._check_idle)
             return
-        self._session.abandon("idle for too long")
+        self._time_out()
         self._wake()
         if unsent:
             self._wire.abort()

@@ -115,10 +115,13 @@ def _is_stale_socket(path: str) -> bool:
     except FileNotFoundError:
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(path)
         except ConnectionRefusedError:
             return True
+        except BlockingIOError:  # the queue of a server that is busy
+            return False
     return False
 
 

@@ -7,15 +7,17 @@ from restante.errors import Condition
 from restante.intake.desk import Incoming, NotTaken
 from restante.protocol.smtp.events import Begin, Commit, Content, Discard, MailEvent, Recipient
 from restante.protocol.smtp.features import MailFeatures
-from restante.protocol.smtp.replies import STOPPING
+from restante.protocol.smtp.replies import STOPPING, Reply
 from restante.protocol.smtp.session import MailSession
-from restante.server.conversation import Conversation
+from restante.server.conversation import TOO_QUIET, Conversation
 from restante.server.wire import Wire
 
 if TYPE_CHECKING:
     from restante.server.listener import Server
 
 log = logging.getLogger("restante.session")
+
+SILENT = Reply(421, "4.4.2", "nothing has come for too long; goodbye")
 
 
 class Reception(Conversation[MailSession]):
@@ -27,7 +29,6 @@ class Reception(Conversation[MailSession]):
     """
 
     log = log
-    before_login = False
 
     def __init__(self, server: "Server", wire: Wire) -> None:
         super().__init__(server, wire)
@@ -36,7 +37,14 @@ class Reception(Conversation[MailSession]):
         self._incoming: Incoming | None = None
         self._messages = 0
         self._committing = False
-        wire.logged_in()  # there is no login to wait for
+        self._dropped = ""  # why no further message is taken; the one that has come is still delivered
+        if wire.door.protocol == "lmtp":
+            wire.logged_in()  # who may connect is known
+
+    @property
+    def before_login(self) -> bool:
+        """Nobody logs in to SMTP: strangers there give way to others as those do that have not logged in to POP3."""
+        return self._wire.door.protocol == "smtp" and not self._committing
 
     def _new_session(self) -> MailSession:
         door = self._wire.door
@@ -132,14 +140,30 @@ class Reception(Conversation[MailSession]):
             self.stop_soon()
 
     async def drop(self, reason: str) -> None:
-        """End the session now; a message that is complete is delivered and answered."""
-        if not self._committing:
-            self._session.end(reason, STOPPING)
+        """End the session now; a message whose end has come is delivered and answered."""
+        self._dropped = reason
+        if self._reading and not (self._lost or self._eof):
+            self._wire.transport.pause_reading()
         await self._until_idle()
-        if not self._session.closed:
-            self._session.end(reason, STOPPING)
+        self._session.end(reason, STOPPING)
         if not self._lost:
             self._leave()
+
+    def _begin_work(self, event: MailEvent) -> None:
+        if self._dropped and isinstance(event, Recipient):  # of the next message
+            self._session.end(self._dropped, STOPPING)
+            self._leave()
+        else:
+            super()._begin_work(event)
+
+    def _throttle(self) -> None:
+        if not self._dropped:  # else what has been read is all
+            super()._throttle()
+
+    def _time_out(self) -> None:
+        # Unlike POP3 (P-138): RFC 5321 section 3.8 asks for a last word.
+        self._session.end(TOO_QUIET, SILENT)
+        self._flush()
 
     def _holds_something(self) -> bool:
         return self._incoming is not None

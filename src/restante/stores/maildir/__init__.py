@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 from restante.auth import Principal
@@ -30,6 +30,8 @@ log = logging.getLogger("restante.store")
 _HEADER = 8192
 _HELD = 1 << 17
 """Octets of a delivery that are held in memory."""
+_ROOM = 1 << 26
+"""Octets that all deliveries may hold together."""
 
 
 class MaildirStore:
@@ -70,6 +72,8 @@ class MaildirStore:
         self._durability = durability
         self._memory = Memory()
         self._seen = Seen()
+        self.held = 0
+        """Octets that deliveries hold in memory."""
 
     async def open(self, principal: Principal) -> Maildrop:
         """See `MaildropStore.open`."""
@@ -266,26 +270,37 @@ class _MaildirDelivery:
     async def write(self, octets: bytes) -> None:
         self._held.append(octets)
         self._octets += len(octets)
-        if self._octets > _HELD:
-            await in_delivery_thread(self._write)
+        self._store.held += len(octets)
+        if self._octets > _HELD or self._store.held > _ROOM:
+            await self._in_thread(self._write)
 
     async def prepare(self) -> None:
-        await in_delivery_thread(lambda: self._complete().prepare())
+        await self._in_thread(lambda: self._complete().prepare())
 
     async def commit(self) -> None:
-        await in_delivery_thread(lambda: self._complete().commit())
+        await self._in_thread(lambda: self._complete().commit())
 
     async def close(self) -> None:
+        self._forget()
         self._held.clear()
         if self._incoming is not None and not self._incoming.finished:
             await in_delivery_thread(self._incoming.discard)
+
+    async def _in_thread(self, step: Callable[[], object]) -> None:
+        try:
+            await in_delivery_thread(step)
+        finally:
+            self._forget()
+
+    def _forget(self) -> None:
+        self._store.held -= self._octets
+        self._octets = 0
 
     def _write(self) -> Incoming:
         if self._incoming is None:
             self._incoming = self._store.begin_delivery(self._folder)
         octets = b"".join(self._held)
         self._held.clear()
-        self._octets = 0
         self._incoming.write(octets)
         return self._incoming
 
