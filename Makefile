@@ -25,12 +25,12 @@ coverage: $(VENV)/.dev
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage report --include='src/restante/protocol/*' --fail-under=100
 
-# Fuzzes for FUZZ_SECONDS, half of it for each target; what fails, and what is worth keeping, is in build/fuzz.
+# Fuzzes for FUZZ_SECONDS, a third of it for each target; what fails, and what is worth keeping, is in build/fuzz.
 FUZZ_SECONDS ?= 3600
 
 fuzz: $(VENV)/.fuzz
-	@for target in session sasl; do \
-		$(BIN)/python -m tests.fuzz $$target --seconds $$(( $(FUZZ_SECONDS) / 2 )) || exit 1; \
+	@for target in session sasl mail; do \
+		$(BIN)/python -m tests.fuzz $$target --seconds $$(( $(FUZZ_SECONDS) / 3 )) || exit 1; \
 	done
 
 format: $(VENV)/.dev

@@ -12,7 +12,7 @@ import atheris  # type: ignore[import-not-found, import-untyped, unused-ignore]
 def main() -> None:
     """Fuzz one target, or look at inputs that were found."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("target", choices=("session", "sasl"))
+    parser.add_argument("target", choices=("session", "sasl", "mail"))
     parser.add_argument("--seconds", type=int, default=60, help="how long; 0: until something is found")
     parser.add_argument("--kept", type=Path, default="build/fuzz", help="where inputs are kept, those that fail too")
     parser.add_argument("inputs", nargs="*", type=Path, help="inputs to check instead of fuzzing")

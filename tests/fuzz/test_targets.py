@@ -1,4 +1,4 @@
-"""Both fuzz targets for a bounded time, and proofs that they see defects: a target that cannot fail is one itself."""
+"""The targets ``session`` and ``sasl`` for a bounded time, and proofs that they see defects, as all targets must."""
 
 import random
 from collections.abc import Callable
@@ -109,7 +109,7 @@ class SendsTwoReplies(Session):
 class AsksWhenItIsOver(Session):
     def next_event(self) -> Event | None:
         event = super().next_event()
-        if self.end_reason == "HTTP on a POP3 port" and event is None and not self._replies.octets:
+        if self.end_reason == "HTTP where there is none" and event is None and not self._replies.octets:
             self.end_reason += "!"
             self._awaiting = event = Pause(1)
         return event

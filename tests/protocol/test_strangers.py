@@ -13,7 +13,7 @@ SSL_2_HELLO = bytes.fromhex("802e0103010015") + b"\x00" * 20 + b"\nQUIT\r\n"
 PROXY_V1 = b"PROXY TCP4 192.0.2.1 192.0.2.2 50000 110\r\n"
 PROXY_V2 = b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + b"\xc0\x00\x02\x01" * 3
 LOGIN = b"USER bob\r\nPASS secret\r\nDELE 1\r\nQUIT\r\n"
-HTTP = "HTTP on a POP3 port"
+HTTP = "HTTP where there is none"
 TLS = "TLS on a port without it"
 PROXY = "PROXY header from an address that is not in proxy_networks"
 

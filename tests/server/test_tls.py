@@ -173,7 +173,7 @@ def test_a_client_of_another_protocol(loop_factory: LoopFactory, caplog: pytest.
 @pytest.mark.parametrize(
     ("octets", "said"),
     [
-        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP on a POP3 port"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP where there is none"),
         (b"CAPA\r\n", "no TLS on a port that begins with it"),
         (b"\x80\x2e\x01\x03\x01\x00", "SSL 2 hello"),
         (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "PROXY header from an address that is not in proxy_networks"),

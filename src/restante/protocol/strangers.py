@@ -11,7 +11,7 @@ HTTP = frozenset(
 ends the session, even the second or under TLS."""
 
 
-HTTP_HERE = "HTTP on a POP3 port"
+HTTP_HERE = "HTTP where there is none"
 
 
 def is_tls(octets: bytes) -> bool:
