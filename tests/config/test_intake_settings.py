@@ -38,6 +38,7 @@ def test_lmtp_over_a_unix_socket(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
+        ('protocol = "lmtp"\naddress = "127.0.0.1:25"', "address: port 25 is for SMTP"),  # D-001
         ('protocol = "lmtp"\naddress = "0.0.0.0:24"', "address: LMTP beyond this machine needs networks"),
         ('protocol = "smtp"\naddress = "0.0.0.0:25"\nnetworks = ["10.0.0.0/8"]', "networks: is for"),
         ('protocol = "lmtp"\naddress = "127.0.0.1:24"\nnetworks = ["x"]', "networks: 'x' does not appear"),

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -123,6 +123,8 @@ class Office:
     Args:
         loop_factory: the kind of event loop.
         store: where the mail is; default: a memory store.
+        listener: where to listen; default: a free port for POP3.
+        others: more of them.
         options: more of the service.
     """
 
@@ -134,12 +136,14 @@ class Office:
         limits: Limits = QUICK,
         authenticator: Authenticator | None = None,
         listener: Listener | None = None,
+        others: Sequence[Listener] = (),
         **options: Any,
     ) -> None:
         self.store = store or MemoryStore()
         options.setdefault("features", Features("mail.example.org"))
         self._service = Service(authenticator=authenticator or OneUser(), store=self.store, limits=limits, **options)
         (self._listening,) = bind(listener or Listener(Address("127.0.0.1", 0)))
+        self._others = [listening for other in others for listening in bind(other)]
         self._loop_factory = loop_factory
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -155,8 +159,12 @@ class Office:
         assert kind or not self._thread.is_alive(), "the server does not stop"
 
     def connect(self, *, receive_buffer: int = 0) -> Client:
-        address = self._listening.listener.address
-        return Client(address.path or (address.host, address.port), receive_buffer=receive_buffer)
+        return Client(self.address(), receive_buffer=receive_buffer)
+
+    def address(self, number: int = 0) -> str | tuple[str, int]:
+        """Return where a listener is: 0 is the first, the others follow."""
+        address = [self._listening, *self._others][number].listener.address
+        return address.path or (address.host, address.port)
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something in the server's loop and wait for it."""
@@ -199,7 +207,7 @@ class Office:
         self.loop = asyncio.get_running_loop()
         self._finish = asyncio.Event()
         self.server = Server(self._service)
-        await self.server.start([self._listening])
+        await self.server.start([self._listening, *self._others])
         self._ready.set()
         await self._finish.wait()
         await self.server.stop(0)

@@ -12,6 +12,8 @@ from restante.server.addresses import Address, Networks
 from restante.server.listener import Listener
 from restante.server.service import Door
 
+SMTP_PORT = 25
+
 
 def make(source: Source, index: int, data: dict[str, Any], *, tls: bool) -> Listener:
     """Make the listener of the `[[listener]]` with that number, from 0.
@@ -52,6 +54,9 @@ def _check_reach(source: Source, place: Place, address: Address, door: Door) -> 
     """D-021: LMTP asks nobody who they are, so it is for this machine and for those that are named."""
     if door.networks and door.protocol != "lmtp":
         raise source.error((*place, "networks"), 'networks: is for protocol = "lmtp"; the others let everybody in')
+    if door.protocol == "lmtp" and address.port == SMTP_PORT:
+        text = "address: port 25 is for SMTP, and other mail servers would find LMTP there; 24 would be right"
+        raise source.error((*place, "address"), text)
     if door.protocol != "lmtp" or address.path or door.networks:
         return
     if not ipaddress.ip_address(address.host).is_loopback:

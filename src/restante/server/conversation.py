@@ -105,6 +105,8 @@ class Conversation(ABC, Generic[S]):
     def _time_out(self) -> None:
         """The peer has been silent for too long: no UPDATE, no last word (RFC 1939 section 3, P-138)."""
         self._session.abandon(TOO_QUIET)
+        self._wake()
+        self._wire.close()
 
     def _holds_something(self) -> bool:
         """Say whether there is something to let go of before the last reply."""
@@ -304,12 +306,12 @@ class Conversation(ABC, Generic[S]):
         if left > 0:
             self._timer = self._loop.call_later(left, self._check_idle)
             return
-        self._time_out()
-        self._wake()
         if unsent:
+            self._session.abandon(TOO_QUIET)
+            self._wake()
             self._wire.abort()
         else:
-            self._wire.close()
+            self._time_out()
 
     # -- the end ------------------------------------------------------------------------------------
 

@@ -142,7 +142,7 @@ class Reception(Conversation[MailSession]):
     async def drop(self, reason: str) -> None:
         """End the session now; a message whose end has come is delivered and answered."""
         self._dropped = reason
-        if self._reading and not (self._lost or self._eof):
+        if self._reading and not (self._over() or self._eof):
             self._wire.transport.pause_reading()
         await self._until_idle()
         self._session.end(reason, STOPPING)
@@ -163,7 +163,7 @@ class Reception(Conversation[MailSession]):
     def _time_out(self) -> None:
         # Unlike POP3 (P-138): RFC 5321 section 3.8 asks for a last word.
         self._session.end(TOO_QUIET, SILENT)
-        self._flush()
+        self._leave()
 
     def _holds_something(self) -> bool:
         return self._incoming is not None

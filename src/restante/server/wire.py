@@ -222,7 +222,9 @@ class Wire(asyncio.BufferedProtocol):
         census, limits = self._server.census, self._service.limits
         if census.connections >= limits.connections:
             return f"too many connections ({limits.connections})"
-        if census.before_login >= limits.connections_before_login and not self._server.make_room():
+        known = self.door.protocol == "lmtp"  # strangers, however many, do not keep out who brings the mail
+        full = census.before_login >= limits.connections_before_login
+        if full and not known and not self._server.make_room():
             return f"too many connections that have not logged in ({limits.connections_before_login})"
         if self.peer.host and census.of(self.peer.host) >= limits.connections_per_address:
             return f"too many connections from that address ({limits.connections_per_address})"
