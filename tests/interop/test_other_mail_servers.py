@@ -1,0 +1,191 @@
+"""The configurations of docs/how-to/exim.md and opensmtpd.md, word for word, with the real programs."""
+
+import os
+import re
+import smtplib
+import subprocess
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from tests.cli.program import free_port
+from tests.interop.catalogue import ROOT, once
+from tests.interop.foreign_servers import open_folder
+from tests.interop.installed import install
+from tests.interop.postfix import Server
+from tests.interop.program import TIMEOUT
+from tests.interop.test_postfix import fetched_whole
+from tests.interop.unpacked import FIRST_ID, Unpacked, needs, running
+
+pytestmark = once
+
+BODY = (
+    b"Message-ID: <1@example.com>\r\nDate: Thu, 26 Nov 2026 10:00:00 +0000\r\nFrom: a@example.com\r\n"
+    b"\r\nhello\r\n.dots\r\n"
+)
+VMAIL = FIRST_ID + 3
+
+
+def blocks(guide: str) -> list[str]:
+    """Return what stands between the fences of a guide."""
+    text = (ROOT / "docs/how-to" / guide).read_text(encoding="utf-8")
+    return re.findall(r"^```(?:toml)?\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def changed(text: str, changes: dict[str, str]) -> str:
+    """Change what cannot be as it is in the guide; each must be there, once."""
+    for old, new in changes.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
+class Site:
+    """Our side, as a guide has it; only ports and paths are others."""
+
+    def __init__(self, folder: Path, toml: str) -> None:
+        self.folder = folder
+        self.mail = folder / "post/mail"
+        self.mail.mkdir(parents=True)
+        self.lmtp, self.smtp = free_port(), free_port()
+        (folder / "post/users").write_text("bob:{PLAIN}b\n", encoding="ascii")
+        self.configuration = folder / "post/restante.toml"
+        ports = {"127.0.0.1:24": f"127.0.0.1:{self.lmtp}", "*:110": "127.0.0.1:0"}
+        self.configuration.write_text(changed(toml, ports), encoding="utf-8")
+
+    def command(self, text: str) -> str:
+        """Return a piece of configuration with the program as it is installed here; the mail belongs to vmail now."""
+        program = {"/opt/restante/bin/restante": str(install(self.folder))}
+        for path in (self.folder / "post", *(self.folder / "post").rglob("*")):
+            os.chown(path, VMAIL, VMAIL)
+        return changed(text, program | {"/etc/restante/restante.toml": str(self.configuration)})
+
+    def exim(self, text: str) -> AbstractContextManager[Unpacked]:
+        """Run an Exim with that configuration."""
+        ports = {
+            "daemon_smtp_ports = 25": f"daemon_smtp_ports = {self.smtp}",
+            "F,2h,1m; G,16h,1h,1.5; F,4d,6h": "F,1h,1s",
+        }
+        if "port = 24" in text:
+            ports["port = 24"] = f"port = {self.lmtp}"
+        ours = f"local_interfaces = 127.0.0.1\ntls_advertise_hosts =\nlog_file_path = {self.folder}/logs/%slog\n"
+        spool = "mkdir -p /var/spool/exim4; chown Debian-exim: /var/spool/exim4"
+        main = ours + changed(text, ports)
+        return running(self.folder, self.smtp, {"exim4/exim4.conf": main}, spool, "exim4 -bdf -q1s")
+
+    def opensmtpd(self, text: str, recipients: str) -> AbstractContextManager[Unpacked]:
+        """Run an OpenSMTPD with that configuration."""
+        ports = {"listen on lo port 25": f"listen on 127.0.0.1 port {self.smtp}"}
+        if ":24" in text:
+            ports["127.0.0.1:24"] = f"127.0.0.1:{self.lmtp}"
+        folders = "mkdir -p /var/spool/smtpd /var/lib/opensmtpd/empty; chmod 711 /var/spool/smtpd"
+        etc = {"smtpd.conf": changed(text, ports), "mail/recipients": recipients}
+        return running(self.folder, self.smtp, etc, folders, "smtpd -d")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with open_folder() as folder:
+        yield folder
+
+
+def send(mta: Unpacked, recipient: str = "bob+lists@example.org") -> int:
+    """Send a message; returns the code of the refusal, or 250."""
+    with smtplib.SMTP("127.0.0.1", mta.port, timeout=TIMEOUT) as client:
+        try:
+            client.sendmail("a@example.com", [recipient], BODY)
+        except smtplib.SMTPRecipientsRefused as error:
+            return error.recipients[recipient][0]
+    return 250
+
+
+def send_many(mta: Unpacked, messages: int) -> None:
+    options = ["-s", "10", "-m", str(messages), "-l", "3000", "-f", "a@example.com", "-t", "bob@example.org"]
+    subprocess.run(["smtp-source", *options, f"inet:127.0.0.1:{mta.port}"], check=True, timeout=TIMEOUT)
+
+
+def arrived(site: Site) -> list[bytes]:
+    """Return what is in bob's Maildir, as it is on disk."""
+    new = site.mail / "bob/new"
+    return [path.read_bytes() for path in new.iterdir()] if new.exists() else []
+
+
+def check_lmtp(site: Site, mta: Unpacked, messages: int, *, unknown: int) -> None:
+    """What must be so whatever is in front; the last message comes while the server is down."""
+    with Server(site.configuration) as server:
+        assert send(mta, "nobody@example.org") == unknown
+        assert send(mta, "bob@elsewhere.example") in (550, 554)
+        assert send(mta) == 250
+        send_many(mta, messages)
+        mta.until(lambda: len(arrived(site)) == messages + 1)
+        server.kill()
+        assert send(mta) == 250
+        server.start()
+        mta.until(lambda: len(arrived(site)) == messages + 2)
+        found = fetched_whole(server.port)
+    assert len(found) == messages + 2
+    by_hand = [message for message in found if message.endswith(BODY)]
+    assert len(by_hand) == 2
+    for message in by_hand:
+        assert message.startswith(b"Return-Path: <a@example.com>\r\nDelivered-To: bob+lists@example.org\r\nReceived: ")
+
+
+def check_command(site: Site, mta: Unpacked) -> None:
+    """D-020: a mistake in the configuration keeps the mail in the queue until it is mended."""
+    good = site.configuration.read_text(encoding="utf-8")
+    site.configuration.write_text("[stroe]\n" + good, encoding="utf-8")
+    assert send(mta) == 250
+    mta.until(lambda: "stroe" in mta.log() or "TempFail" in mta.log())
+    assert arrived(site) == []
+    site.configuration.write_text(good, encoding="utf-8")
+    mta.until(lambda: len(arrived(site)) == 1)
+    (message,) = arrived(site)
+    assert message.endswith(BODY.replace(b"\r\n", b"\n"))
+    assert message.startswith(b"Return-Path: <a@example.com>\nDelivered-To: bob+lists@example.org\nReceived: ")
+
+
+@needs("usr/sbin/exim4")
+def test_exim(folder: Path) -> None:
+    """D-009, D-010, D-025: Exim asks at RCPT who exists."""
+    toml, main, _ = blocks("exim.md")
+    site = Site(folder, toml)
+    with site.exim(main) as mta:
+        check_lmtp(site, mta, 200, unknown=550)
+
+
+@needs("usr/sbin/exim4")
+def test_exim_with_a_command(folder: Path) -> None:
+    """D-005, D-010, D-020."""
+    toml, main, transport = blocks("exim.md")
+    site = Site(folder, toml)
+    before, after = main.split("begin transports\n")
+    router = {"driver = manualroute": "driver = accept", "  route_list = * 127.0.0.1 byname\n  self = send\n": ""}
+    router |= {"transport = restante": "transport = restante_command", "recipient/callout=10s": "recipient"}
+    text = (
+        changed(before, router) + "begin transports\n" + site.command(transport) + after[after.index("begin retry") :]
+    )
+    with site.exim(text) as mta:
+        check_command(site, mta)
+        assert send(mta, "nobody@example.org") == 250
+        mta.until(lambda: "** nobody@example.org" in mta.log())  # 67, so it goes back
+
+
+@needs("usr/sbin/smtpd")
+def test_opensmtpd(folder: Path) -> None:
+    """D-009, D-025: the table decides who exists."""
+    toml, main, recipients, _ = blocks("opensmtpd.md")
+    site = Site(folder, toml)
+    with site.opensmtpd(main, recipients) as mta:
+        check_lmtp(site, mta, 50, unknown=524)  # it has only a few at a time for each user
+
+
+@needs("usr/sbin/smtpd")
+def test_opensmtpd_with_a_command(folder: Path) -> None:
+    """D-005, D-020."""
+    toml, main, recipients, action = blocks("opensmtpd.md")
+    site = Site(folder, toml)
+    line = next(line for line in main.splitlines(keepends=True) if line.startswith("action "))
+    with site.opensmtpd(main.replace(line, site.command(action)), recipients) as mta:
+        check_command(site, mta)
