@@ -159,6 +159,7 @@ class MailOffice(Office):
         address: where mail is taken.
         store: default: Maildirs.
         quota: of the Maildirs.
+        domains: that are ours; none: nobody has said which.
         desk: more of the desk.
         options: as for `Office`.
     """
@@ -172,11 +173,12 @@ class MailOffice(Office):
         address: Address = ANYWHERE,
         store: MaildirStore | None = None,
         quota: Quota | None = None,
+        domains: frozenset[str] = frozenset({"example.org"}),
         desk: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
         users = table(folder / "users", "bob", "alice", "full")
-        rules = Rules(HOST, frozenset({"example.org"}), aliases={"team": ("bob", "alice")}, configured=True)
+        rules = Rules(HOST, domains, aliases={"team": ("bob", "alice")}, configured=bool(domains))
         self.mail = folder / "mail"
         self.mail.mkdir(exist_ok=True)
         self.lmtp = door.protocol == "lmtp"

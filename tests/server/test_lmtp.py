@@ -98,6 +98,12 @@ def test_an_alias_has_a_copy_for_each(loop_factory: LoopFactory, tmp_path: Path)
             assert rest == MESSAGE
 
 
+def test_whose_domains(loop_factory: LoopFactory, tmp_path: Path) -> None:
+    """D-010: where nobody has said which domains are ours, the mail server in front knows."""
+    with MailOffice(loop_factory, tmp_path, domains=frozenset()) as office, office.bring() as client:
+        assert codes(client.envelope(b"bob@example.com", b"nobody@example.com")) == [b"250 2.1.5", b"550 5.1.1"]
+
+
 ODD = {
     "dots first": b".\r\n..\r\n.x\r\n\r\n.\r\n...\r\n",
     "dot lines between bare LFs": b"A: b\r\n\r\n\n.\n..\n.\r\nx\n.\r\n",
@@ -262,7 +268,9 @@ def test_the_same_recipient_twice(loop_factory: LoopFactory, tmp_path: Path) -> 
         replies = client.data(MESSAGE, 3)
         assert codes(replies) == [b"250 2.0.0"] * 3
         assert client.ask(b"NOOP") == b"250 2.0.0 ok\r\n"
-        assert office.fetch_plain() == [MESSAGE]
+        (found,) = office.fetch()
+        trace, rest = split(found)
+        assert (trace["recipient"], rest) == ("bob@example.org", MESSAGE)  # as it was written first
 
 
 def test_a_reply_comes_when_the_copy_is_there(loop_factory: LoopFactory, tmp_path: Path) -> None:
@@ -551,7 +559,7 @@ def test_stop_while_the_end_waits(loop_factory: LoopFactory, tmp_path: Path) -> 
         client.send(stuffed(message)[:-3])
         assert gate.reached.wait(TIMEOUT)
         client.send(b".\r\n")
-        office.call(until(lambda: office.session()._lines.peek(100_000).endswith(b"\r\n.\r\n")))
+        office.call(until(lambda: office.session()._lines.peek(100_000).endswith(b".\r\n")))
         stopping = asyncio.run_coroutine_threadsafe(office.server.stop(0), office.loop)
         office.call(until(lambda: office.server.stopping))
         gate.open()
@@ -567,7 +575,7 @@ def test_stop_lets_a_message_end(loop_factory: LoopFactory, tmp_path: Path) -> N
     with MailOffice(loop_factory, tmp_path) as office, office.bring() as client:
         client.envelope()
         client.ask(b"DATA")
-        stopping = asyncio.run_coroutine_threadsafe(office.server.stop(TIMEOUT), office.loop)
+        stopping = asyncio.run_coroutine_threadsafe(office.server.stop(10 * TIMEOUT), office.loop)
         office.call(until(lambda: office.server.stopping))
         client.send(stuffed(MESSAGE))
         assert codes(client.replies(1)) == [b"250 2.0.0"]
@@ -598,6 +606,22 @@ def test_strangers_at_pop3_do_not_keep_mail_out(loop_factory: LoopFactory, tmp_p
             assert codes(client.data(MESSAGE)) == [b"250 2.0.0"]
 
 
+def test_who_brings_mail_gives_no_way(tmp_path: Path) -> None:
+    """P-138, P-286: a mail server may keep its connection, however many strangers call."""
+    limits = Limits(connections_before_login=1, linger=QUICK.linger)
+    with (
+        MailOffice(TravelLoop, tmp_path, limits=limits) as office,
+        office.bring() as client,
+        office.connect() as stranger,
+    ):
+        stranger.line()
+        office.travel(100)
+        assert stranger.ask(b"CAPA").startswith(b"+OK ")
+        with office.connect() as other:
+            assert other.rest().startswith(b"-ERR [SYS/TEMP] too many connections")
+        assert client.ask(b"NOOP") == b"250 2.0.0 ok\r\n"
+
+
 def test_twenty_bad_commands(loop_factory: LoopFactory, tmp_path: Path) -> None:
     """P-025: whoever goes on like that is no mail server."""
     with MailOffice(loop_factory, tmp_path) as office, office.bring() as client:
@@ -612,6 +636,7 @@ def test_a_message_that_is_too_large(loop_factory: LoopFactory, tmp_path: Path) 
     with MailOffice(loop_factory, tmp_path, desk={"size": 300_000}) as office, office.bring() as client:
         client.envelope(b"bob@example.org", b"alice@example.org")
         assert codes(client.data(BIG, 2)) == [b"552 5.3.4"] * 2
+        assert client.ask(b"NOOP") == b"250 2.0.0 ok\r\n"
         assert office.left_over() == office.files() == []
         client.envelope()
         assert codes(client.data(MESSAGE)) == [b"250 2.0.0"]

@@ -47,6 +47,12 @@ def test_recipients(loop_factory: LoopFactory, tmp_path: Path) -> None:
         ]
 
 
+def test_whose_domains(loop_factory: LoopFactory, tmp_path: Path) -> None:
+    """D-010: a stranger does not know them, whatever the configuration leaves out."""
+    with MailOffice(loop_factory, tmp_path, SMTP, domains=frozenset()) as office, office.bring() as client:
+        assert codes(client.envelope(b"bob@example.com", b"bob@mail.example.org")) == [b"550 5.7.1", b"250 2.1.5"]
+
+
 def test_one_reply_for_all(loop_factory: LoopFactory, tmp_path: Path) -> None:
     """D-022, D-005: each has a copy that names nobody else."""
     with MailOffice(loop_factory, tmp_path, SMTP) as office, office.bring() as client:
@@ -180,7 +186,7 @@ def test_implicit_tls(loop_factory: LoopFactory, tmp_path: Path) -> None:
 
 
 def test_a_browser(loop_factory: LoopFactory, tmp_path: Path) -> None:
-    """P-318: a page must not be able to send mail from a visitor's machine."""
+    """P-238: a page must not be able to send mail from a visitor's machine."""
     with MailOffice(loop_factory, tmp_path, SMTP) as office, office.connect_mail() as client:
         mail = b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n" + stuffed(MESSAGE)
         client.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n\r\n" + mail)
