@@ -93,7 +93,10 @@ def undo(maildir: Path, _port: int, chance: random.Random, operations: int) -> N
     """Bring deleted messages back, lose the index, and clear away."""
     store = MaildirStore(f"{maildir.parent}/{{user}}")
 
+    restored = False
+
     async def once() -> None:
+        nonlocal restored
         deleted = await store.deleted(maildir.name)
         if chance.random() < 0.05:
             (maildir / "restante/index").unlink(missing_ok=True)
@@ -103,9 +106,10 @@ def undo(maildir: Path, _port: int, chance: random.Random, operations: int) -> N
             chosen = chance.sample(list(deleted), min(len(deleted), chance.randrange(1, 4)))
             back = await store.restore(maildir.name, [one.unique_id for one in chosen])
             note("restored", ids=list(back))
+            restored = restored or bool(back)
 
     done = 0
-    while done < operations:
+    while done < operations or not restored:  # the others may not have deleted anything yet
         try:
             asyncio.run(once())
             done += 1
