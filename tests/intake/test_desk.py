@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from restante.auth import Principal
 from restante.errors import TemporaryFailure
 from restante.intake.desk import Desk
 from restante.maildrop import MaildropStore
@@ -12,6 +13,7 @@ from restante.protocol.smtp.replies import FOREIGN, LOOP, UNKNOWN_USER, Reply
 from restante.stores.maildir import MaildirStore
 from restante.stores.maildir.quota import Limits
 from tests.intake.site import MESSAGE, STORES, ask, begin, bodies, codes, desk, each
+from tests.stores.test_contract import contents
 
 FULL_LATER = (452, "4.2.2")
 FULL_NOW = (552, "5.2.2")
@@ -30,9 +32,9 @@ def tight(tmp_path: Path) -> MaildirStore:
     return MaildirStore(f"{tmp_path}/mail/{{user}}", quota=Limits(1000, 0))
 
 
-async def fill(store: MaildropStore, octets: int) -> None:
-    """Put octets into the maildrop of full."""
-    async with store.deliver("full") as delivery:
+async def fill(store: MaildropStore, octets: int, user: str = "full") -> None:
+    """Put octets into a maildrop."""
+    async with store.deliver(user) as delivery:
         await delivery.write(b"x" * octets)
         await delivery.commit()
 
@@ -109,6 +111,17 @@ async def test_some_have_no_room(
     expected = DELIVERED if octets == 500 else code
     assert codes(await each(incoming)) == [expected, code, expected]
     assert await bodies(tight, "bob") == await bodies(tight, "alice") == ([message] if octets == 500 else [])
+    assert list(tmp_path.glob("mail/*/tmp/*")) == []
+
+
+async def test_an_alias_of_which_one_has_no_room(tmp_path: Path, tight: MaildirStore) -> None:
+    """D-004: it has one reply, after which the sender tries again for all of them: nobody may have two then."""
+    office = desk(tmp_path, tight)
+    incoming = await begin(office, "team", "full")
+    await fill(tight, 990, "bob")  # while the message comes
+    assert not incoming.take(MESSAGE)
+    assert codes(await each(incoming)) == [FULL_LATER, DELIVERED]
+    assert [len(await contents(tight, Principal(user))) for user in ("alice", "bob", "full")] == [0, 1, 1]
     assert list(tmp_path.glob("mail/*/tmp/*")) == []
 
 

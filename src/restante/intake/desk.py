@@ -125,7 +125,11 @@ class Incoming:
         Args:
             delivered_to: addresses in lower case that have had the message already (D-019).
         """
-        await self._message.spill()  # each commits for itself, so nobody need be prepared first
+        await self._message.spill()
+        # Each commits for itself.  Only where a recipient is several people must it be known of all of them, before any
+        # has a copy, that they can have one: its one reply makes the sender try again for all (D-004, D-022).
+        together = {target for one in self._recipients if len(one.targets) > 1 for target in one.targets}
+        await asyncio.gather(*(self._copies[target].prepare() for target in together))
         replies = [self._refusal(recipient, delivered_to) for recipient in self._recipients]
         wanted = {
             target
