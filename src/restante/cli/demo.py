@@ -78,7 +78,7 @@ The other messages explain the rest.  The same over TLS, with a certificate made
 
 New mail comes in by SMTP, as one may type, too, and the next session shows it:
 
-    telnet 127.0.0.1 {smtp_port}
+    telnet 127.0.0.1 {smtp_port}        (or: nc -C 127.0.0.1 {smtp_port}; the -C is needed here)
 
     HELO me
     MAIL FROM:<teacher@example.org>
