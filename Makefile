@@ -1,6 +1,8 @@
 # One command to run, one to test: `make run`, `make test`.  PYTHON chooses the interpreter (3.11 or newer).
 PYTHON ?= python3
 VENV ?= .venv
+# What pytest is told besides, for instance TESTS="--ignore tests/interop".
+TESTS ?=
 BIN = $(VENV)/bin
 
 .PHONY: run test check format lint types coverage fuzz bench docs conformance clients-page wheel requirements clean
@@ -9,7 +11,7 @@ run: $(VENV)/.run
 	$(BIN)/restante demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
 
 check: lint types coverage
 
@@ -22,7 +24,7 @@ types: $(VENV)/.dev
 
 # All tests, and every branch of protocol/ taken by them.
 coverage: $(VENV)/.dev
-	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage run -m pytest $(TESTS)
 	$(BIN)/python -m coverage report --include='src/restante/protocol/*' --fail-under=100
 
 # Fuzzes for FUZZ_SECONDS, a third of it for each target; what fails, and what is worth keeping, is in build/fuzz.
