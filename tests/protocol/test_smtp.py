@@ -582,3 +582,22 @@ def test_a_full_maildrop_for_good() -> None:
 def test_only_2yz_is_positive(code: int, positive: bool) -> None:
     """RFC 5321 section 4.2.1."""
     assert Reply(code, "", "x").positive is positive
+
+
+def test_answered_events_are_part_of_a_turn() -> None:
+    """P-295: a flood of small chunks, each of which the server takes at once, gives others their turn."""
+    driver = Driver(dataclasses.replace(LMTP, turn=7))
+    driver.send(OPEN)
+    session = driver.session
+    session.receive_data(b"BDAT 1\r\nx" * 20)
+    turns = [0]
+    while (event := session.next_event()) is not None or session.unfinished:
+        if event is None:
+            turns.append(0)
+        elif isinstance(event, Content):
+            turns[-1] += 1
+            session.content_taken()
+        else:
+            session.began()
+    assert sum(turns) == 20
+    assert max(turns) <= 7

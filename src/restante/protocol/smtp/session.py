@@ -56,6 +56,7 @@ class MailSession:
         self._awaiting: MailEvent | None = None
         self._end_of_input = False
         self._bad = 0
+        self._left = features.turn  # of this turn; events that are answered in between are part of it
         self._helo = ""
         self._extended = True
         self._forget()
@@ -98,18 +99,18 @@ class MailSession:
             turn is missing, and when the session is over.
         """
         self.unfinished = False
-        steps = self._features.turn
         while self._awaiting is None and not self._events and not self.closed:
-            if self._output.octets >= self._features.output or steps == 0:
+            if self._output.octets >= self._features.output or self._left == 0:
                 self.unfinished = True
                 break
-            steps -= 1
+            self._left -= 1
             if not self._step():
                 if self._end_of_input:
                     self.end("client closed the connection")
                 break
             self.commands += 1
         if self._awaiting is not None or not self._events:
+            self._left = self._features.turn
             return None
         self._awaiting = self._events.popleft()
         return self._awaiting
