@@ -1,5 +1,6 @@
 """The lines that a final delivery puts before a message (RFC 5321 section 4.4, D-005)."""
 
+import functools
 import re
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -62,8 +63,14 @@ def received(origin: Origin, hostname: str, identity: str, recipient: str, when:
         f"from {helo} ({where})\r\n"
         f"\tby {hostname} (Restante) with {origin.protocol} id {identity}\r\n"
         f"\tfor <{recipient}>{tls};\r\n"
-        f"\t{formatdate(when, localtime=True)}",
+        f"\t{_date(when)}",
     )
+
+
+@functools.lru_cache(maxsize=4)
+def _date(when: float) -> str:
+    """Return the date of a message; it is the same for each of a thousand recipients."""
+    return formatdate(when, localtime=True)
 
 
 def _field(name: str, value: str) -> bytes:
