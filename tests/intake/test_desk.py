@@ -97,7 +97,7 @@ async def test_an_alias_and_one_of_its_members(tmp_path: Path, store: MaildropSt
 
 
 @pytest.mark.parametrize(("final", "code"), [(False, FULL_LATER), (True, FULL_NOW)])
-@pytest.mark.parametrize("octets", [500, 200_000])
+@pytest.mark.parametrize("octets", [500, 600_000])
 async def test_some_have_no_room(
     tmp_path: Path, tight: MaildirStore, final: bool, code: tuple[int, str], octets: int
 ) -> None:

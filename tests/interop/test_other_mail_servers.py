@@ -181,7 +181,7 @@ def test_exim_with_a_command(folder: Path) -> None:
         program, aside = folder / "restante", folder / "aside"
         program.rename(aside)
         assert send(mta) == 250
-        mta.until(lambda: "127" in mta.log())
+        mta.until(lambda: "returned 127 " in mta.log())
         aside.rename(program)
         mta.until(lambda: len(arrived(site)) == 2)
         assert "** bob" not in mta.log()

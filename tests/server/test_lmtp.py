@@ -37,7 +37,7 @@ from tests.server.tls import certificates, secure
 
 SILENT = b"421 4.4.2 nothing has come for too long; goodbye\r\n"
 STOPPED = b"421 4.3.2 the server stops; please try again later\r\n"
-BIG = b"Subject: big\r\n\r\n" + b"x" * 98 * 4000 + b"\r\n"
+BIG = b"Subject: big\r\n\r\n" + b"x" * 98 * 8000 + b"\r\n"
 
 
 def unix(folder: Path) -> Address:
@@ -555,7 +555,7 @@ def test_stop_while_the_end_waits(loop_factory: LoopFactory, tmp_path: Path) -> 
     with MailOffice(loop_factory, tmp_path, store=store) as office, office.bring() as client:
         client.envelope()
         client.ask(b"DATA")
-        message = b"Subject: x\r\n\r\n" + b"x" * 140_000 + b"\r\n"
+        message = b"Subject: x\r\n\r\n" + b"x" * 530_000 + b"\r\n"
         client.send(stuffed(message)[:-3])
         assert gate.reached.wait(TIMEOUT)
         client.send(b".\r\n")
@@ -633,7 +633,7 @@ def test_twenty_bad_commands(loop_factory: LoopFactory, tmp_path: Path) -> None:
 
 def test_a_message_that_is_too_large(loop_factory: LoopFactory, tmp_path: Path) -> None:
     """D-016: it is read to its end, and nothing of it is kept."""
-    with MailOffice(loop_factory, tmp_path, desk={"size": 300_000}) as office, office.bring() as client:
+    with MailOffice(loop_factory, tmp_path, desk={"size": 600_000}) as office, office.bring() as client:
         client.envelope(b"bob@example.org", b"alice@example.org")
         assert codes(client.data(BIG, 2)) == [b"552 5.3.4"] * 2
         assert client.ask(b"NOOP") == b"250 2.0.0 ok\r\n"

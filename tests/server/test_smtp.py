@@ -219,8 +219,8 @@ def test_the_silent_give_way(tmp_path: Path) -> None:
     limits = Limits(connections_before_login=2, linger=QUICK.linger)
     with MailOffice(TravelLoop, tmp_path, SMTP, limits=limits) as office, office.bring() as quiet:
         quiet.envelope()
-        quiet.send(b"DATA\r\n" + b"x" * 300_000)
-        office.call(until(lambda: office.received() == 300_000))
+        quiet.send(b"DATA\r\n" + b"x" * 600_000)
+        office.call(until(lambda: office.received() == 600_000))
         assert len(office.left_over()) == 1
         with office.connect() as reader:
             assert reader.line().startswith(b"+OK ")
@@ -269,7 +269,7 @@ def test_a_client_that_leaves(loop_factory: LoopFactory, tmp_path: Path) -> None
     with MailOffice(loop_factory, tmp_path, SMTP) as office:
         with office.bring() as client:
             client.envelope(BOB, ALICE)
-            client.send(b"DATA\r\n" + b"x" * 300_000)
+            client.send(b"DATA\r\n" + b"x" * 600_000)
             office.call(until(lambda: len(office.left_over()) == 2))
         office.wait_until_empty()
         assert office.left_over() == office.files("bob") == office.files("alice") == []

@@ -12,7 +12,7 @@ from restante.maildrop import Delivery, MaildropStore
 
 log = logging.getLogger("restante.intake")
 
-SPILL = 1 << 17
+SPILL = 1 << 19
 """Octets of a message that are held in memory before they are given to the store."""
 ROOM = 1 << 26
 """Octets that all messages together may hold in a worker; what comes beyond that is given to the store at once."""
