@@ -12,6 +12,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "restante"
 ALLOWED = {
     "errors": set[str](),
     "saslprep": set[str](),
+    "channel_binding": set[str](),
     "auth": {"errors"},
     "maildrop": {"auth", "errors"},
     "addressing": {"auth", "errors", "saslprep"},
@@ -19,13 +20,38 @@ ALLOWED = {
     "stores": {"maildrop", "auth", "errors", "protocol.framing", "protocol.surrogate"},
     "authenticators": {"auth", "saslprep", "errors"},
     "intake": {"protocol", "maildrop", "addressing", "errors"},
-    "server": {"intake", "protocol", "maildrop", "addressing", "auth", "errors"},
-    "client": {"protocol", "errors"},
+    "server": {"intake", "protocol", "maildrop", "addressing", "auth", "channel_binding", "errors"},
+    "client": {"protocol", "channel_binding", "errors"},
     "config": {
-        *("server", "intake", "stores", "authenticators", "protocol", "maildrop", "addressing", "auth", "errors")
+        *(
+            "fetch",
+            "client",
+            "server",
+            "intake",
+            "stores",
+            "authenticators",
+            "protocol",
+            "maildrop",
+            "addressing",
+            "auth",
+            "errors",
+        )
     },
+    "fetch": {"client", "maildrop", "protocol", "errors"},
     "cli": {
-        *("config", "server", "client", "intake", "protocol", "maildrop", "addressing", "auth", "saslprep", "errors")
+        *(
+            "config",
+            "fetch",
+            "server",
+            "client",
+            "intake",
+            "protocol",
+            "maildrop",
+            "addressing",
+            "auth",
+            "saslprep",
+            "errors",
+        )
     },
     "__init__": set[str](),
     "__main__": {"cli"},

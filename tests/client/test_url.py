@@ -14,7 +14,8 @@ from restante.client import ServerUrl, is_url
         ("pop3s://mail.example.org:9950", ServerUrl("mail.example.org", 9950, True)),
         ("pop://bob@127.0.0.1:1110", ServerUrl("127.0.0.1", 1110, False, "bob")),
         ("pop://bob%40example.org;AUTH=*@[::1]:110", ServerUrl("::1", 110, False, "bob@example.org")),
-        ("pop://bob;auth=plain@host", ServerUrl("host", 110, False, "bob")),
+        ("pop://bob;auth=plain@host", ServerUrl("host", 110, False, "bob", "PLAIN")),
+        ("pop://bob;AUTH=+APOP@host", ServerUrl("host", 110, False, "bob", "+APOP")),
     ],
 )
 def test_urls(text: str, url: ServerUrl) -> None:
@@ -34,7 +35,8 @@ def test_urls(text: str, url: ServerUrl) -> None:
         ("pop://host:0", "1 to 65535"),
         ("pop://host:70000", "1 to 65535"),
         ("pop://host/inbox", "no address"),
-        ("pop://bob;AUTH=+APOP@host", "AUTH=+APOP is not known"),
+        ("pop://bob;AUTH=KERBEROS_V4@host", "AUTH=KERBEROS_V4 is not known"),
+        ("pop://bob;SIZE=1@host", "SIZE=1 is not known"),
         ("pop://bob:secret@host", "no password"),
         ("pop://bob:secret@host/x", "no address"),
     ],

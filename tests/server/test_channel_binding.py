@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
+from restante import channel_binding
 from restante.protocol.policy import Terms
-from restante.server import channel_binding
 from restante.server.certificates import end_point
 from restante.server.service import Door
 from tests.server.office import TIMEOUT, LoopFactory, Office, until

@@ -55,7 +55,7 @@ def command(ctx: click.Context, /, users: tuple[str, ...], source: str, verified
     options = _options(source, url, names, **others)
     if verified and url:
         here = _url(others["ours"]) if others["ours"] else _first_listener(configuration)
-        return _report(names, lambda user: verify(user, url, here, options))
+        return _report(names, lambda user: asyncio.run(verify(user, url, here, options)))
     return _report(names, lambda user: asyncio.run(adopt(configuration.store, user, options)))
 
 

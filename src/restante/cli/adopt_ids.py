@@ -7,7 +7,7 @@ from restante.auth import Principal
 from restante.cli.adopt_options import Options, log_in
 from restante.cli.adopt_wire import Offered, matched, offered
 from restante.cli.options import CommandFailed
-from restante.client import Pop3Session
+from restante.client import POP3Client
 from restante.maildrop import Adoptable, Given, Maildrop, MaildropStore
 
 NAMES = {"dovecot": "Dovecot", "courier": "Courier", "filename": "the file names", "x-uidl": "the X-UIDL fields"}
@@ -38,9 +38,9 @@ async def adopt(store: MaildropStore, user: str, options: Options) -> Outcome:
     """
     if options.url is None:
         return await _from_lists(store, user, options)
-    with options.session(options.url) as session:
-        log_in(session, *options.secrets.there(user))
-        return await _over_the_wire(store, user, options, session, list(offered(session)))
+    async with options.session(options.url) as session:
+        await log_in(session, *options.secrets.there(user))
+        return await _over_the_wire(store, user, options, session, [one async for one in offered(session)])
 
 
 async def _from_lists(store: MaildropStore, user: str, options: Options) -> Outcome:
@@ -81,7 +81,7 @@ async def _found(ids: Adoptable, options: Options) -> tuple[str, Sequence[Given]
 
 
 async def _over_the_wire(
-    store: MaildropStore, user: str, options: Options, session: Pop3Session, theirs: list[Offered]
+    store: MaildropStore, user: str, options: Options, session: POP3Client, theirs: list[Offered]
 ) -> Outcome:
     maildrop = await store.open(Principal(user))
     try:

@@ -10,7 +10,7 @@ import click
 
 from restante.auth import canonical_user
 from restante.cli.options import CommandFailed, describe
-from restante.client import CleartextRefused, ConnectionLost, NotPop3, Pop3Session, ServerUrl
+from restante.client import CleartextRefused, ConnectionLost, NotPop3, POP3Client, Security, ServerUrl
 from restante.errors import Condition
 
 
@@ -66,19 +66,19 @@ class Options(NamedTuple):
     cleartext: bool
     secrets: Secrets
 
-    def session(self, url: ServerUrl) -> Pop3Session:
+    def session(self, url: ServerUrl) -> POP3Client:
         """Connect to a server; messages come as they are stored, wherever it can do that."""
-        return Pop3Session(url, ca=self.ca, cleartext=self.cleartext, utf8=True)
+        return POP3Client(url, security=Security(self.ca, cleartext=self.cleartext), utf8=True)
 
 
-def log_in(session: Pop3Session, user: str, password: bytes) -> None:
+async def log_in(session: POP3Client, user: str, password: bytes) -> None:
     """Log in.
 
     Raises:
         Condition: the server refuses; its text begins with who says so.
     """
     try:
-        session.login(user, password)
+        await session.login(user, password)
     except (CleartextRefused, ConnectionLost, NotPop3):
         raise
     except Condition as condition:

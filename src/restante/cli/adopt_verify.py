@@ -1,12 +1,12 @@
 """``restante adopt --verify``: what a client would see of the old server, and of ours."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from restante.cli.adopt_ids import Outcome
 from restante.cli.adopt_options import Options, log_in
-from restante.client import Pop3Session, ServerUrl
+from restante.client import POP3Client, ServerUrl
 from restante.errors import one_line
 
 _SHOWN = 100
@@ -28,33 +28,32 @@ class Difference(NamedTuple):
     ours: str
 
 
-def verify(user: str, theirs: ServerUrl, ours: ServerUrl, options: Options) -> Outcome:
+async def verify(user: str, theirs: ServerUrl, ours: ServerUrl, options: Options) -> Outcome:
     """Log in to both and compare ids, order and octets.
 
     Raises:
         Condition: one of them refuses.
         CommandFailed: there is no password.
     """
-    with options.session(theirs) as there:
-        log_in(there, *options.secrets.there(user))
-        with options.session(ours) as here:
-            log_in(here, *options.secrets.here(user))
-            listings = list(_listing(there)), list(_listing(here))
+    async with options.session(theirs) as there:
+        await log_in(there, *options.secrets.there(user))
+        async with options.session(ours) as here:
+            await log_in(here, *options.secrets.here(user))
+            listings = await _listing(there), await _listing(here)
             rows = list(_repeated(*listings))
             repeated = {row.unique_id for row in rows}
             old, new = ({one: seen for one, seen in side if one not in repeated} for side in listings)
             rows += _differences(old, new)
             if options.content:
-                rows += _other_content(there, here, old, new)
+                rows += [row async for row in _other_content(there, here, old, new)]
     if not rows:
         return Outcome(f"{len(new)} message{'' if len(new) == 1 else 's'}: ids, order and octets are the same")
     return Outcome("", [f"{len(rows)} difference{'' if len(rows) == 1 else 's'}"], list(_table(rows)))
 
 
-def _listing(session: Pop3Session) -> Iterator[tuple[str, Listed]]:
-    ids, sizes = session.unique_ids(), session.sizes()
-    for number in sorted(ids):
-        yield ids[number], Listed(number, sizes.get(number, 0))
+async def _listing(session: POP3Client) -> list[tuple[str, Listed]]:
+    ids, sizes = await session.listing()
+    return [(ids[number], Listed(number, sizes.get(number, 0))) for number in sorted(ids)]
 
 
 def _repeated(old: Sequence[tuple[str, Listed]], new: Sequence[tuple[str, Listed]]) -> Iterator[Difference]:
@@ -78,20 +77,20 @@ def _shown(listed: Listed | None) -> str:
     return f"{listed.number}: {listed.octets} octets" if listed else "missing"
 
 
-def _other_content(
-    there: Pop3Session, here: Pop3Session, old: Mapping[str, Listed], new: Mapping[str, Listed]
-) -> Iterator[Difference]:
+async def _other_content(
+    there: POP3Client, here: POP3Client, old: Mapping[str, Listed], new: Mapping[str, Listed]
+) -> AsyncIterator[Difference]:
     for unique_id, listed in old.items():
         if unique_id in new:
             numbers = (listed.number, new[unique_id].number)
-            one, other = (_hash(*side) for side in zip((there, here), numbers, strict=True))
+            one, other = [await _hash(*side) for side in zip((there, here), numbers, strict=True)]
             if one != other:
                 yield Difference(unique_id, f"{numbers[0]}: content {one[:8]}", f"{numbers[1]}: content {other[:8]}")
 
 
-def _hash(session: Pop3Session, number: int) -> str:
+async def _hash(session: POP3Client, number: int) -> str:
     digest = hashlib.sha256()
-    for piece in session.retrieve(number):
+    async for piece in await session.retr(number):
         digest.update(piece)
     return digest.hexdigest()
 

@@ -6,10 +6,10 @@ bodies are equal octet for octet.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from restante.client import Pop3Session
+from restante.client import POP3Client
 from restante.errors import Condition
 from restante.maildrop import Maildrop
 from restante.protocol.framing import CrlfLines
@@ -96,30 +96,35 @@ class BodyHash:
 # -- both sides -------------------------------------------------------------------------------------
 
 
-def offered(session: Pop3Session) -> Iterator[Offered]:
+async def offered(session: POP3Client) -> AsyncIterator[Offered]:
     """Give the messages of the other server, in the order of its listing.
 
     Raises:
         Condition: the server refuses, or cannot do it.
     """
-    ids, sizes = session.unique_ids(), session.sizes()
-    for number, header in session.headers(sorted(ids)):
-        text = _whole(session, number) if isinstance(header, Condition) else header  # K-005: no TOP
-        yield Offered(message(number, sizes.get(number, 0), text), ids[number])
+    ids, sizes = await session.listing()
+    without: list[int] = []
+    async for number, header in session.top_many(sorted(ids)):
+        if isinstance(header, Condition):  # K-005: no TOP
+            without.append(number)
+        else:
+            yield Offered(message(number, sizes.get(number, 0), header), ids[number])
+    for number in without:
+        yield Offered(message(number, sizes.get(number, 0), await _whole(session, number)), ids[number])
 
 
-def _whole(session: Pop3Session, number: int) -> bytes:
+async def _whole(session: POP3Client, number: int) -> bytes:
     begin = bytearray()
-    for piece in session.retrieve(number):
+    async for piece in await session.retr(number):
         if len(begin) < _LONGEST_HEADER:
             begin += piece
     return bytes(begin)
 
 
-def their_body(session: Pop3Session, number: int) -> bytes:
+async def their_body(session: POP3Client, number: int) -> bytes:
     """Return what stands for a body of the other server."""
     body = BodyHash()
-    for piece in session.retrieve(number):
+    async for piece in await session.retr(number):
         body.feed(piece)
     return body.digest()
 
@@ -220,7 +225,7 @@ def _groups(
     return [(some, same) for some, same in both.values() if some and same]
 
 
-async def matched(session: Pop3Session, theirs: Iterable[Message], maildrop: Maildrop) -> Matching:
+async def matched(session: POP3Client, theirs: Iterable[Message], maildrop: Maildrop) -> Matching:
     """Find out which message there is which here; fetches those that headers do not tell apart.
 
     Raises:
@@ -230,7 +235,7 @@ async def matched(session: Pop3Session, theirs: Iterable[Message], maildrop: Mai
     matching = Matching(theirs, ours)
     for key in (lambda one: one.exact, lambda one: one.loose):
         for group in matching.by_headers(key):
-            their_bodies = [their_body(session, one.number) for one in group.theirs]
+            their_bodies = [await their_body(session, one.number) for one in group.theirs]
             our_bodies = [await our_body(maildrop, one.number) for one in group.ours]
             matching.by_bodies(group, their_bodies, our_bodies)
     return matching

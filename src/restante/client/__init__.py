@@ -1,7 +1,26 @@
-"""A small POP3 client, blocking; what `restante adopt` needs."""
+"""A client of POP3 servers: for asyncio `POP3Client`, and with the same methods `BlockingPOP3Client`."""
 
+from restante.client.blocking import BlockingMessage, BlockingPOP3Client
+from restante.client.connection import Patience
+from restante.client.dialogue import Message
 from restante.client.replies import CleartextRefused, ConnectionLost, NotPop3, Refused
-from restante.client.session import Pop3Session
+from restante.client.security import Security
+from restante.client.session import POP3Client, Stat, Token
 from restante.client.url import ServerUrl, is_url
 
-__all__ = ["CleartextRefused", "ConnectionLost", "NotPop3", "Pop3Session", "Refused", "ServerUrl", "is_url"]
+__all__ = [
+    "BlockingMessage",
+    "BlockingPOP3Client",
+    "CleartextRefused",
+    "ConnectionLost",
+    "Message",
+    "NotPop3",
+    "POP3Client",
+    "Patience",
+    "Refused",
+    "Security",
+    "ServerUrl",
+    "Stat",
+    "Token",
+    "is_url",
+]

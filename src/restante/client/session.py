@@ -1,330 +1,334 @@
-"""A POP3 session as the client sees it (RFC 1939), blocking.
+"""A client of POP3 servers for asyncio (RFC 1939 and its extensions)."""
 
-No limit on the length of lines (K-008); every argument is looked at before it is sent (K-010).
-"""
-
-import ipaddress
-import socket
-import ssl
-from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self, overload
 
-from restante.client.replies import CleartextRefused, ConnectionLost, NotPop3, Refused, refusal
+from restante.client.connection import Connection, Log, Patience
+from restante.client.dialogue import DEPTH, Dialogue, Message
+from restante.client.login import Login
+from restante.client.replies import ConnectionLost, NotPop3, Refused
+from restante.client.security import Security, is_loopback
 from restante.client.url import ServerUrl
-from restante.errors import AuthenticationFailed, Condition, one_line
-from restante.protocol.framing import MultilineDecoder
+from restante.errors import Condition
+from restante.protocol.pop3_client import Form, command
+from restante.protocol.sasl.client import Secret
 
-CONNECT_TIMEOUT = 30.0
-"""Seconds in which a connection must be made (K-022)."""
-TIMEOUT = 300.0
-"""Seconds without an octet after which a server is given up: the first listing of a Maildir may take long (K-022)."""
-LONGEST_STATUS = 65_536
-"""Octets of a line that answers a command; RFC 1939 allows 512."""
-LONGEST_LISTING = 2**27
-"""Octets of a multi-line reply that is kept."""
-LONGEST_MESSAGE = 2**34
-"""Octets after which a message is taken for one that never ends."""
-DEPTH = 50
-"""Commands that are sent before a reply is read, where the server can do that."""
-_PIECE = 65_536
-
-_Way = Callable[[str, bytes], None]
+Token = str | Callable[[], "str | Awaitable[str]"]
+"""An access token of OAuth2, or what gives one."""
 
 
-class Pop3Session:
-    """A connection; leaving its context says QUIT.
+class Stat(NamedTuple):
+    """What STAT tells."""
+
+    messages: int
+    octets: int
+
+
+class POP3Client:
+    """A session with a POP3 server.
+
+    Leaving the context says QUIT, checks its reply, and raises what is wrong with it if messages were to be deleted.
+    Leaving it by an exception deletes nothing: the connection is closed without QUIT (RFC 1939 section 6).
 
     Args:
-        url: of the server.
-        ca: file with the certificates of those who may vouch for the server; None: those of the system.
-        cleartext: a password may go over the line unencrypted to other machines too.
-        utf8: say UTF8 where the server knows it, so that messages come as they are stored (RFC 6856).
+        url: of the server, ``pops://host`` for TLS from the start; from ``pop://host`` on STLS is needed.
+        security: whom to trust.
+        patience: how long to wait for what.
+        utf8: say UTF8 where the server knows it, so that messages come as they are stored (RFC 6856, K-026).
+        lenient: accept lines that end in a bare LF, which may cut a message short (K-025).
+        log: is called with a line for each line that goes out (``C: ``) or comes in (``S: ``), without secrets.
 
     Raises:
-        ConnectionLost, NotPop3: there is no POP3 server, or not the one it should be.
-        Condition: it greets with a refusal.
+        ValueError: the URL is none.
     """
 
-    def __init__(self, url: ServerUrl, *, ca: Path | None = None, cleartext: bool = False, utf8: bool = False) -> None:
-        self.url = url
-        self._ca = ca
-        self._cleartext = cleartext
-        self._buffer = bytearray()
-        self._in_step = False
+    def __init__(
+        self,
+        url: str | ServerUrl,
+        *,
+        security: Security | None = None,
+        patience: Patience | None = None,
+        utf8: bool = False,
+        lenient: bool = False,
+        log: Log | None = None,
+    ) -> None:
+        self.url = ServerUrl.parse(url) if isinstance(url, str) else url
         self.capabilities: dict[str, str] = {}
         """Keyword in capitals to parameters; empty where the server knows no CAPA (K-005)."""
-        try:
-            self._socket = socket.create_connection((url.host, url.port), CONNECT_TIMEOUT)
-        except OSError as error:
-            raise ConnectionLost(f"{url}: {error.strerror or error}") from None
-        try:
-            self._socket.settimeout(TIMEOUT)
-            self._loopback = _is_loopback(self._socket.getpeername()[0])
-            if url.tls:
-                self._encrypt()
-            self._status()
-            self._in_step = True
-            self._read_capabilities()
-            if not url.tls and self._wants_tls():
-                self._start_tls()
-            self._utf8 = utf8 and "UTF8" in self.capabilities
-            if self._utf8:
-                self._ask("UTF8")
-        except BaseException:
-            self._socket.close()
-            raise
+        self.greeting = ""
+        """What the server began with."""
+        self.deleted: set[int] = set()
+        """Message numbers that QUIT will delete."""
+        self._security = security or Security()
+        self._utf8 = utf8
+        self._says_utf8 = False
+        self._connection = Connection(self.url, self._security, patience or Patience(), lenient=lenient, log=log)
+        self._dialogue = Dialogue(self._connection)
 
-    def __enter__(self) -> Self:
+    # -- the connection -----------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
         return self
 
-    def __exit__(
+    async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            if self._in_step:
-                with suppress(Condition):  # nothing was deleted, so nothing depends on the answer
-                    self._ask("QUIT")
+            polite = self._connection.usable and not self._connection.session.waiting
+            if error is None and polite:
+                if self.deleted:
+                    await self.quit()
+                else:
+                    with suppress(Condition):  # nothing depends on the answer
+                        await self.quit()
+            elif error is None and self.deleted:
+                raise ConnectionLost(f"{self.url}: the connection ended before QUIT, so nothing was deleted")
+            elif polite and not self.deleted and isinstance(error, Exception):
+                with suppress(Condition):
+                    await self.quit()
         finally:
-            self._in_step = False
-            self._socket.close()
+            await self._connection.close()
 
-    # -- before the login ---------------------------------------------------------------------------
-
-    def login(self, user: str, password: bytes) -> None:
-        """Log in, by the best way of those that need the password itself.
+    async def connect(self) -> None:
+        """Connect, read the greeting, encrypt, and ask what the server can do.
 
         Raises:
-            AuthenticationFailed, MaildropInUse, LoginDelayed: the server says so.
-            CleartextRefused: nothing was sent.
-            Condition: another refusal.
+            ConnectionLost, NotPop3: there is no POP3 server, or not the one it should be.
+            Condition: it greets with a refusal (K-025).
         """
-        if not (isinstance(self._socket, ssl.SSLSocket) or self._loopback or self._cleartext):
-            text = "offers no encryption, and a password that goes to another machine would be readable on the way"
-            raise CleartextRefused(f"{self.url} {text}")
-        ways = self._ways(user, password)
-        for number, way in enumerate(ways, 1):
-            try:
-                return way(user, password)
-            except Refused as refused:  # K-017: without a reason, so another way may work
-                if number == len(ways):
-                    raise AuthenticationFailed(*refused.args) from None
-        raise NotPop3(f"{self.url} offers no way to log in by PLAIN, LOGIN or USER")
-
-    def _ways(self, user: str, password: bytes) -> list[_Way]:
-        mechanisms = self.capabilities.get("SASL", "").upper().split()
-        ways: list[_Way] = []
-        if "PLAIN" in mechanisms:
-            ways.append(self._auth_plain)
-        if "LOGIN" in mechanisms:
-            ways.append(self._auth_login)
-        utf8_user = self._utf8 and self.capabilities["UTF8"].upper() == "USER"
-        # K-026: octets above 127 only where they are announced.
-        plain = (user.isascii() and password.isascii()) or utf8_user
-        if plain and ("USER" in self.capabilities or not self.capabilities):
-            ways.append(self._user)
-        return ways
-
-    def _user(self, user: str, password: bytes) -> None:
-        self._ask("USER", user)
-        self._ask("PASS", password)
-
-    def _auth_plain(self, user: str, password: bytes) -> None:
-        self._exchange("PLAIN", [b"\0" + user.encode() + b"\0" + password])
-
-    def _auth_login(self, user: str, password: bytes) -> None:
-        self._exchange("LOGIN", [user.encode(), password])
-
-    def _exchange(self, mechanism: str, answers: Sequence[bytes]) -> None:
-        # Without an initial response: some servers know none, and none needs it (K-011).
-        line = self._raw(b"AUTH " + mechanism.encode())
-        for answer in answers:
-            if not line.startswith(b"+ ") and line != b"+":
-                break
-            line = self._raw(b64encode(answer))
-        if not line.startswith(b"+OK"):
-            raise refusal(line) if line.startswith(b"-ERR") else self._not_pop3(line)
-
-    def _read_capabilities(self) -> None:
-        self.capabilities = {}
         try:
-            lines = self._lines("CAPA")
-        except Refused:
-            return
-        for line in lines:
-            keyword, _, parameters = line.decode("ascii", "replace").partition(" ")
-            self.capabilities[keyword.upper()] = parameters
+            await self._connection.open()
+            self.greeting = (await self._dialogue.status(long=True)).decode("utf-8", "replace")
+            await self.capa()
+            if not self.url.tls and self._wants_tls():
+                await self.stls()
+            if self._utf8 and "UTF8" in self.capabilities:
+                await self.utf8()
+        except BaseException:
+            self._connection.abort()
+            raise
 
-    # -- encryption ---------------------------------------------------------------------------------
+    @property
+    def connection(self) -> Connection:
+        """The connection, for who wants to know more of it."""
+        return self._connection
 
     def _wants_tls(self) -> bool:
         """On this machine nobody listens, and certificates have other names than ``127.0.0.1``."""
+        local = is_loopback(self._connection.address)
+        trusts = self._security.ca is not None or bool(self._security.fingerprint)
         if "STLS" not in self.capabilities:
+            if trusts and not self._security.shows_passwords and self.capabilities:  # K-012
+                raise NotPop3(f"{self.url} offers no encryption")
             return False
         can_log_in = "USER" in self.capabilities or "SASL" in self.capabilities
-        return not self._loopback or self._ca is not None or not can_log_in
+        return not local or trusts or not can_log_in
 
-    def _start_tls(self) -> None:
-        self._ask("STLS")
-        if self._buffer:
-            raise NotPop3(f"{self.url} has sent octets before the encryption began: somebody is in between")  # K-012
-        self._in_step = False
-        self._encrypt()
-        self._in_step = True
-        self._read_capabilities()  # K-012
-
-    def _encrypt(self) -> None:
-        try:
-            context = ssl.create_default_context(cafile=self._ca)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            self._socket = context.wrap_socket(self._socket, server_hostname=self.url.host)
-        except ssl.SSLCertVerificationError as error:
-            why = error.verify_message or str(error)
-            raise NotPop3(f"{self.url}: its certificate is not good: {why}; --ca names who vouches for it") from None
-        except ssl.SSLError as error:
-            raise NotPop3(f"{self.url}: no encryption: {error.reason or error}") from None
-        except OSError as error:
-            raise ConnectionLost(f"{self.url}: {error.strerror or error}") from None
-
-    # -- after the login ----------------------------------------------------------------------------
-
-    def sizes(self) -> dict[int, int]:
-        """Return message numbers and their octets, which may be wrong (K-009)."""
-        return {number: int(rest.split()[0]) for number, rest in self._numbered("LIST")}
-
-    def unique_ids(self) -> dict[int, str]:
-        """Return message numbers and unique-ids, in the order of the reply (K-007).
+    async def stls(self) -> None:
+        """Begin TLS (RFC 2595), and ask anew what the server can do (K-012).
 
         Raises:
-            Refused: the server has none.
+            ConnectionLost, NotPop3, Condition: it did not come about; the session is over.
         """
         try:
-            return {number: rest.strip(b" ").decode("ascii", "replace") for number, rest in self._numbered("UIDL")}
-        except Refused as refused:
-            raise Refused(f"{self.url} does not tell unique-ids: {refused}") from None
-
-    def headers(self, numbers: Iterable[int]) -> Iterator[tuple[int, bytes | Condition]]:
-        """Give the headers of messages, many at a time where the server can (K-002); or why there is none."""
-        batch: list[int] = []
-        depth = DEPTH if "PIPELINING" in self.capabilities else 1
-        for number in (*numbers, 0):
-            if number:
-                batch.append(number)
-            if batch and (len(batch) == depth or not number):
-                self._send(b"".join(b"TOP %d 0\r\n" % one for one in batch))
-                for one in batch:
-                    yield one, self._header()
-                batch = []
-
-    def _header(self) -> bytes | Condition:
-        try:
-            self._status()
-        except (ConnectionLost, NotPop3):
+            await self._dialogue.ask("STLS")
+            await self._connection.encrypt()
+            await self.capa()
+        except BaseException:
+            self._connection.abort()
             raise
-        except Condition as refused:
-            return refused
-        return b"".join(self._body(LONGEST_LISTING))
 
-    def retrieve(self, number: int) -> Iterator[bytes]:
-        """Give the octets of a message as they come; read them to their end.
+    async def login(
+        self,
+        user: str = "",
+        password: str | bytes = b"",
+        *,
+        token: Token = "",
+        mechanism: str = "",
+    ) -> None:
+        """Log in by the best way that the server offers (K-017).
+
+        Args:
+            user: ``""``: the one of the URL.
+            password: text is sent as UTF-8.
+            token: of OAuth2, in place of a password.
+            mechanism: the only one to try, ``+APOP`` for APOP; ``""``: the one of the URL, or the best.
+
+        Raises:
+            AuthenticationFailed, MaildropInUse, LoginDelayed, Condition: the server says so.
+            CleartextRefused: there is no TLS; nothing was sent.
+            NotPop3: there is no way to log in, or the server cannot be trusted.
+            ValueError: user or password would be another command.
+        """
+        await self._dialogue.catch_up()
+        if callable(token):
+            given = token()
+            token = await given if inspect.isawaitable(given) else given
+        secret = Secret(user or self.url.user, password.encode() if isinstance(password, str) else password, token)
+        greeting = self.greeting.encode()
+        way = Login(self._connection, self._security, self.capabilities, greeting, utf8=self._says_utf8)
+        await way.run(secret, (mechanism or self.url.mechanism).upper())
+
+    async def close(self) -> None:
+        """Close the connection without QUIT: nothing is deleted."""
+        await self._connection.close()
+
+    async def quit(self) -> None:
+        """Say QUIT: the server deletes what was marked, and the connection ends.
+
+        Raises:
+            ConnectionLost: there is no reply, so nobody knows whether anything was deleted (K-006).
+            Condition: the server refuses; some messages are still there.
+        """
+        try:
+            await self._dialogue.ask("QUIT", long=True)
+            self.deleted.clear()
+        finally:
+            await self._connection.close()
+
+    # -- commands -----------------------------------------------------------------------------------
+
+    async def capa(self) -> dict[str, str]:
+        """Return what the server can do: keyword in capitals to parameters; nothing if it knows no CAPA (RFC 2449)."""
+        self.capabilities = {}
+        with suppress(Refused):
+            for line in await self._dialogue.lines("CAPA"):
+                keyword, _, parameters = line.decode("ascii", "replace").partition(" ")
+                self.capabilities[keyword.upper()] = parameters.strip()
+        self._dialogue.depth = DEPTH if "PIPELINING" in self.capabilities else 1
+        return self.capabilities
+
+    async def utf8(self) -> None:
+        """Say UTF8, before the login (RFC 6856 section 2)."""
+        await self._dialogue.ask("UTF8")
+        self._says_utf8 = True
+
+    async def stat(self) -> Stat:
+        """Return how many messages there are, and their octets, which may be wrong (K-009)."""
+        words = (await self._dialogue.ask("STAT", long=True)).split()
+        try:
+            return Stat(int(words[1]), int(words[2]))
+        except (IndexError, ValueError):
+            raise self._dialogue.not_pop3(b" ".join(words)) from None
+
+    @overload
+    async def list(self) -> dict[int, int]: ...
+    @overload
+    async def list(self, number: int) -> int: ...
+    async def list(self, number: int | None = None) -> dict[int, int] | int:
+        """Return message numbers and their octets, which may be wrong (K-009); or the octets of one message.
 
         Raises:
             Condition: the server refuses.
         """
-        self._ask("RETR", str(number))
-        yield from self._body(LONGEST_MESSAGE)
+        if number is None:
+            return self._dialogue.sizes(await self._dialogue.lines("LIST"))
+        line = await self._dialogue.ask("LIST", number)
+        return self._dialogue.sizes([line[len(b"+OK") :]])[number]
 
-    def _numbered(self, command: str) -> Iterator[tuple[int, bytes]]:
-        for line in self._lines(command):
-            digits, _, rest = line.strip(b" ").partition(b" ")
-            if not digits.isdigit() or not rest.strip():
-                raise self._not_pop3(line)
-            yield int(digits), rest.lstrip(b" ")
+    @overload
+    async def uidl(self) -> dict[int, str]: ...
+    @overload
+    async def uidl(self, number: int) -> str: ...
+    async def uidl(self, number: int | None = None) -> dict[int, str] | str:
+        """Return message numbers and unique-ids, in the order of the reply (K-007); or the id of one message.
 
-    # -- lines --------------------------------------------------------------------------------------
+        Raises:
+            Refused: the server has none.
+        """
+        if number is None:
+            try:
+                return self._dialogue.ids(await self._dialogue.lines("UIDL"))
+            except Refused as refused:
+                raise self._no_ids(refused) from None
+        line = await self._dialogue.ask("UIDL", number)
+        return self._dialogue.ids([line[len(b"+OK") :]])[number]
 
-    def _lines(self, command: str) -> list[bytes]:
-        self._ask(command)
-        return b"".join(self._body(LONGEST_LISTING)).split(b"\r\n")[:-1]
+    async def listing(self) -> tuple[dict[int, str], dict[int, int]]:
+        """Return unique-ids and octets by message number, asked for together where the server can do that.
 
-    def _ask(self, command: str, argument: str | bytes = b"") -> bytes:
-        octets = argument.encode() if isinstance(argument, str) else argument
-        if any(octet in octets for octet in b"\r\n\0"):
-            raise ValueError(f"{command} with a line break or NUL in its argument would be another command")  # K-010
-        self._send(command.encode() + (b" " + octets if octets else b"") + b"\r\n")
-        return self._status()
+        Raises:
+            Refused: the server has no unique-ids.
+        """
+        if self._dialogue.depth == 1:
+            return await self.uidl(), await self.list()
+        await self._dialogue.catch_up()
+        for verb in ("UIDL", "LIST"):
+            self._connection.send(command(verb), Form.LINES)
+        ids, sizes = [await self._dialogue.lines_or_refusal() for _ in range(2)]
+        for found in (ids, sizes):
+            if isinstance(found, Condition):
+                raise self._no_ids(found) if found is ids and isinstance(found, Refused) else found
+        assert not isinstance(ids, Condition)
+        assert not isinstance(sizes, Condition)
+        return self._dialogue.ids(ids), self._dialogue.sizes(sizes)
 
-    def _raw(self, line: bytes) -> bytes:
-        self._send(line + b"\r\n")
-        return self._line()
+    def _no_ids(self, refused: Refused) -> Refused:
+        return Refused(f"{self.url} does not tell unique-ids: {refused}")
 
-    def _status(self) -> bytes:
-        line = self._line()
-        if line.startswith(b"+OK"):
-            return line
-        if line.startswith(b"-ERR"):
-            raise refusal(line)
-        raise self._not_pop3(line)
+    async def retr(self, number: int) -> Message:
+        """Retrieve a message.
 
-    def _not_pop3(self, line: bytes) -> NotPop3:
-        self._in_step = False
-        return NotPop3(f"{self.url} says what is no POP3: {one_line(line[:60].decode('ascii', 'replace'))!r}")
+        Raises:
+            Condition: the server refuses.
+        """
+        return await self._dialogue.retrieve("RETR", number)
 
-    def _line(self) -> bytes:
-        while (end := self._buffer.find(b"\n")) < 0:
-            if len(self._buffer) > LONGEST_STATUS:
-                raise self._not_pop3(bytes(self._buffer))
-            self._buffer += self._receive()
-        line = bytes(self._buffer[:end]).removesuffix(b"\r")
-        del self._buffer[: end + 1]
-        return line
+    async def top(self, number: int, lines: int = 0) -> bytes:
+        """Return the header of a message, the blank line, and the first `lines` lines of the body.
 
-    def _body(self, limit: int) -> Iterator[bytes]:
-        """Give what follows a positive status line, up to its terminator (K-001)."""
-        decoder = MultilineDecoder()
-        octets = 0
-        in_step, self._in_step = self._in_step, False
-        piece = bytes(self._buffer)
-        self._buffer.clear()
-        while True:
-            message = decoder.feed(piece)
-            octets += len(message)
-            if octets > limit:
-                raise NotPop3(f"{self.url} sends a reply that does not end after {limit} octets")
-            if message:
-                yield message
-            if decoder.finished:
-                break
-            piece = self._receive()
-        self._buffer += decoder.rest
-        self._in_step = in_step
+        Raises:
+            Condition: the server refuses, or has no TOP (K-005).
+        """
+        return await (await self._dialogue.retrieve("TOP", number, lines)).read()
 
-    def _send(self, octets: bytes) -> None:
-        try:
-            self._socket.sendall(octets)
-        except OSError as error:
-            self._in_step = False
-            raise ConnectionLost(f"{self.url}: {error.strerror or error}") from None
+    async def retr_many(self, numbers: Iterable[int]) -> AsyncIterator[tuple[int, Message | Condition]]:
+        """Give messages in this order, or why there is none; many are asked for at a time where the server can (K-002).
 
-    def _receive(self) -> bytes:
-        try:
-            piece = self._socket.recv(_PIECE)
-        except TimeoutError:
-            self._in_step = False
-            raise ConnectionLost(f"{self.url} has kept silent for {TIMEOUT:.0f} seconds") from None
-        except OSError as error:  # a TLS connection that ends without a word is one (K-021)
-            self._in_step = False
-            raise ConnectionLost(f"{self.url}: {error.strerror or error}") from None
-        if not piece:
-            self._in_step = False
-            raise ConnectionLost(f"{self.url} has closed the connection")
-        return piece
+        Raises:
+            ConnectionLost, NotPop3: the rest does not come.
+        """
+        async for number, message in self._dialogue.many("RETR", ((number,) for number in numbers)):
+            yield number, message
 
+    async def top_many(self, numbers: Iterable[int], lines: int = 0) -> AsyncIterator[tuple[int, bytes | Condition]]:
+        """Give headers, the same way."""
+        async for number, message in self._dialogue.many("TOP", ((number, lines) for number in numbers)):
+            yield number, message if isinstance(message, Condition) else await message.read()
 
-def _is_loopback(address: str) -> bool:
-    with suppress(ValueError):
-        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
-    return False
+    async def dele(self, number: int) -> None:
+        """Mark a message: QUIT will delete it.
+
+        Raises:
+            Condition: the server refuses.
+        """
+        await self._dialogue.ask("DELE", number)
+        self.deleted.add(number)
+
+    async def dele_many(self, numbers: Iterable[int]) -> dict[int, Condition]:
+        """Mark messages, many at a time where the server can; returns which were refused, and why."""
+        await self._dialogue.catch_up()
+        refused = {}
+        async for number in self._dialogue.ahead("DELE", ((number,) for number in numbers), Form.LINE):
+            try:
+                await self._dialogue.status()
+            except (ConnectionLost, NotPop3):
+                raise
+            except Condition as condition:
+                refused[number] = condition
+            else:
+                self.deleted.add(number)
+        return refused
+
+    async def noop(self) -> None:
+        """Do nothing, which keeps the session alive."""
+        await self._dialogue.ask("NOOP")
+
+    async def rset(self) -> None:
+        """Take all marks away: nothing will be deleted."""
+        await self._dialogue.ask("RSET")
+        self.deleted.clear()

@@ -2,8 +2,12 @@
 
 import re
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
+from restante.protocol.sasl.client import MECHANISMS
+
+APOP = "+APOP"
+"""What a URL says for APOP (RFC 2384 section 4)."""
 _PORTS = {"pop": 110, "pop3": 110, "pops": 995, "pop3s": 995}
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z0-9+.-]+)://(?:(?P<user>[^@/]*)@)?(?P<host>\[[0-9A-Fa-f:.%]+\]|[^:/@\[\]]+)(?::(?P<port>\d+))?/?"
@@ -20,10 +24,17 @@ class ServerUrl(NamedTuple):
     """From the first octet."""
     user: str = ""
     """Who is to log in; ``""``: the URL does not say."""
+    mechanism: str = ""
+    """The only way to log in that is wanted: a mechanism of SASL in capitals, or `APOP`; ``""``: any."""
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'pops' if self.tls else 'pop'}://{host}:{self.port}"
+
+    def account(self) -> str:
+        """Return the URL with the user, as it is shown."""
+        scheme, _, rest = str(self).partition("://")
+        return f"{scheme}://{quote(self.user, safe='')}@{rest}" if self.user else str(self)
 
     @classmethod
     def parse(cls, text: str) -> "ServerUrl":
@@ -41,12 +52,21 @@ class ServerUrl(NamedTuple):
         if ":" in user:
             raise ValueError(f"a URL holds no password, others would see it; right is {_RIGHT}")
         user, _, parameter = user.partition(";")
-        if parameter and parameter.upper() not in {"AUTH=*", "AUTH=PLAIN", "AUTH=LOGIN"}:
-            raise ValueError(f";{parameter} is not known here; right are ;AUTH=*, ;AUTH=PLAIN and ;AUTH=LOGIN")
         port = int(match["port"] or _PORTS[scheme])
         if not 0 < port < 65536:
             raise ValueError(f"{_shown(text)}: a port is 1 to 65535")
-        return cls(match["host"].strip("[]"), port, scheme in {"pops", "pop3s"}, unquote(user))
+        tls = scheme in {"pops", "pop3s"}
+        return cls(match["host"].strip("[]"), port, tls, unquote(user), _mechanism(unquote(parameter)))
+
+
+def _mechanism(parameter: str) -> str:
+    key, _, name = parameter.upper().partition("=")
+    if not parameter or (key, name) == ("AUTH", "*"):
+        return ""
+    if key != "AUTH" or name not in (*MECHANISMS, APOP):
+        right = ", ".join((*MECHANISMS, APOP))
+        raise ValueError(f";{parameter} is not known here; right are ;AUTH=* and ;AUTH= with one of {right}")
+    return name
 
 
 def is_url(text: str) -> bool:

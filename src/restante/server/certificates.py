@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.hashes import MD5, SHA1, SHA256, Hash, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID, NameOID
+
+from restante import channel_binding
 
 SOON = dt.timedelta(days=14)
 """A certificate that ends within this time ought to have been renewed."""
@@ -37,20 +37,8 @@ def host_names(path: str) -> list[str]:
 
 
 def end_point(path: str) -> bytes:
-    """Return the channel binding of type tls-server-end-point (RFC 5929 section 4.1, P-210).
-
-    The hash is that of the certificate's signature, SHA-256 in place of MD5 and SHA-1.
-    """
-    certificate = _certificate(path)
-    try:
-        algorithm: HashAlgorithm | None = certificate.signature_hash_algorithm
-    except UnsupportedAlgorithm:
-        algorithm = None
-    if algorithm is None:  # Ed25519 and the like: not defined
-        return b""
-    digest = Hash(SHA256() if isinstance(algorithm, (MD5, SHA1)) else algorithm)
-    digest.update(certificate.public_bytes(Encoding.DER))
-    return digest.finalize()
+    """Return the channel binding of type tls-server-end-point (P-210)."""
+    return channel_binding.end_point(_certificate(path).public_bytes(Encoding.DER))
 
 
 def names_in(certificate: bytes) -> tuple[str, ...]:

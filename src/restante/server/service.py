@@ -7,13 +7,13 @@ from typing import Literal
 
 from restante.addressing import Addressing
 from restante.auth import PASSWORDS_ONLY, Authenticator, Kind, Kinds, ScramSource, Versatile
+from restante.channel_binding import exporter
 from restante.intake.desk import Desk
 from restante.maildrop import MaildropStore
 from restante.protocol.policy import Features, Terms
 from restante.protocol.sasl import Conditions, usable
 from restante.server.addresses import Networks, Peer
 from restante.server.certificates import names_in
-from restante.server.channel_binding import exporter
 from restante.server.guessing import Patience
 from restante.server.tls import Certificates, TlsFilter
 

@@ -1,6 +1,7 @@
-"""The channel binding of type tls-exporter (RFC 9266), which Python's ssl does not offer (P-210).
+"""Channel bindings: what ties a login to the TLS connection that it is made on (P-210, K-017).
 
-OpenSSL has it.  Its function is called on the connection that a Python object holds, whose place in the object is known
+The one of type tls-exporter (RFC 9266) Python's ssl does not offer, but OpenSSL has it.  Its function is called on the
+connection that a Python object holds, whose place in the object is known
 for the Pythons named here and no others; elsewhere the binding is not announced.
 """
 
@@ -10,6 +11,10 @@ import ssl
 import sys
 from collections.abc import Callable
 from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.hashes import MD5, SHA1, SHA256, Hash, HashAlgorithm
 
 LABEL = b"EXPORTER-Channel-Binding"
 OCTETS = 32
@@ -60,3 +65,25 @@ def exporter(connection: ssl.SSLObject) -> bytes:
     if export(pointer, material, OCTETS, LABEL, len(LABEL), b"", 0, 1) != 1:
         return b""
     return material.raw
+
+
+def end_point(certificate: bytes) -> bytes:
+    """Return the binding of type tls-server-end-point (RFC 5929 section 4.1); ``b""``: this certificate has none.
+
+    The hash is that of the certificate's signature, SHA-256 in place of MD5 and SHA-1.
+
+    Args:
+        certificate: of the server, in DER.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        algorithm: HashAlgorithm | None = x509.load_der_x509_certificate(certificate).signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        algorithm = None
+    if algorithm is None:  # Ed25519 and the like: not defined
+        return b""
+    digest = Hash(SHA256() if isinstance(algorithm, (MD5, SHA1)) else algorithm)
+    digest.update(certificate)
+    return digest.finalize()

@@ -1,0 +1,1 @@
+"""Fetching mail from other servers, so that nothing is lost and nothing comes twice."""
