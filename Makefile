@@ -59,7 +59,7 @@ wheel: $(VENV)/.dev
 
 # Pins anew, with hashes and without the address of any index; needs pip-tools on the PATH.
 requirements:
-	pip-compile $(PIN) -o requirements.txt pyproject.toml
+	pip-compile $(PIN) --extra client -o requirements.txt pyproject.toml
 	pip-compile $(PIN) --extra dev -o requirements-dev.txt pyproject.toml
 	pip-compile $(PIN) --extra docs -o requirements-docs.txt pyproject.toml
 	printf 'getmail6\nsslyze\nTwisted[tls]\n' | \

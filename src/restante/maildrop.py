@@ -166,6 +166,31 @@ class Roomy(Protocol):
         ...
 
 
+class TraceableDelivery(Delivery, Protocol):
+    """A delivery of a `Traceable` store."""
+
+    @property
+    def receipt(self) -> str:
+        """By what the store knows it for ever, from `prepare` on."""
+        ...
+
+
+@runtime_checkable
+class Traceable(Protocol):
+    """A store that can say after a crash whether a delivery was committed; an add-on to `MaildropStore`.
+
+    Whoever keeps the receipt before the commit, and asks before the next try, delivers a message once and only once.
+    """
+
+    async def settle(self, user: str, receipt: str) -> bool:
+        """Say whether that delivery was committed; one that was only prepared is discarded.
+
+        Raises:
+            TemporaryFailure, PermanentFailure: nobody can tell.
+        """
+        ...
+
+
 @runtime_checkable
 class Inspectable(Protocol):
     """A store that can say what is wrong with a maildrop; an add-on to `MaildropStore`."""

@@ -19,6 +19,10 @@ COMMANDS = [
     ("user", "passwd"),
     ("user", "remove"),
     ("user", "list"),
+    ("deliver",),
+    ("undo",),
+    ("adopt",),
+    ("fetch",),
 ]
 
 

@@ -10,7 +10,7 @@ from restante import __version__
 from restante.cli.options import CommandFailed, Settings, config_option, describe
 from restante.errors import one_line
 
-COMMANDS = ("demo", "init", "serve", "check", "user", "deliver", "undo", "adopt")
+COMMANDS = ("demo", "init", "serve", "check", "user", "deliver", "undo", "adopt", "fetch")
 
 
 class _Commands(click.Group):

@@ -46,18 +46,23 @@ DEFAULT_FILES = (Path("restante.toml"), Path("/etc/restante/restante.toml"))
 _HOSTNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 
 
-def find(path: Path | None) -> Path:
+def find(path: Path | None, own: Path | None = None) -> Path:
     """Return the configuration file to use: the one asked for, or the first default that exists.
+
+    Args:
+        path: that was asked for.
+        own: a default of somebody's own, which comes before that of the machine.
 
     Raises:
         ConfigurationError: there is none.
     """
     if path is not None:
         return path
-    for candidate in DEFAULT_FILES:
+    defaults = [*DEFAULT_FILES[:1], *([own.expanduser()] if own else []), *DEFAULT_FILES[1:]]
+    for candidate in defaults:
         if candidate.exists():
             return candidate
-    names = " nor ".join(str(candidate) for candidate in DEFAULT_FILES)
+    names = " nor ".join(str(candidate) for candidate in defaults)
     raise ConfigurationError(
         f"no configuration: there is neither {names}; name one with --config, or make one with `restante init DIR`"
     )

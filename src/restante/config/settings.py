@@ -24,6 +24,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pop3: dict[str, Any] = {}
     limits: dict[str, Any] = {}
     intake: dict[str, Any] = {}
+    fetch: list[dict[str, Any]] = []
 
 
 class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 from restante.auth import Principal
@@ -14,9 +14,10 @@ from restante.errors import MaildropInUse, PermanentFailure, QuotaExceeded, Temp
 from restante.maildrop import Deleted, Maildrop
 from restante.stores.files import PathTemplate, check_space, in_delivery_thread, in_thread
 from restante.stores.flushing import Durability
-from restante.stores.maildir import deleted, inspection
+from restante.stores.maildir import deleted, inspection, tracing
 from restante.stores.maildir.delivery import Incoming
 from restante.stores.maildir.folder import Folder
+from restante.stores.maildir.held import Held, HeldDelivery
 from restante.stores.maildir.listing import scan
 from restante.stores.maildir.names import NameGenerator
 from restante.stores.maildir.quota import Limits, Quota
@@ -28,10 +29,6 @@ from restante.stores.maildir.session import MaildirMaildrop
 log = logging.getLogger("restante.store")
 
 _HEADER = 8192
-_HELD = 1 << 17
-"""Octets of a delivery that are held in memory."""
-_ROOM = 1 << 26
-"""Octets that all deliveries may hold together."""
 
 
 class MaildirStore:
@@ -72,17 +69,18 @@ class MaildirStore:
         self._durability = durability
         self._memory = Memory()
         self._seen = Seen()
-        self.held = 0
-        """Octets that deliveries hold in memory."""
+        self.held = Held()
+        """What deliveries hold in memory."""
 
     async def open(self, principal: Principal) -> Maildrop:
         """See `MaildropStore.open`."""
         return await in_thread(self._open, principal.user)
 
     @asynccontextmanager
-    async def deliver(self, user: str) -> AsyncIterator["_MaildirDelivery"]:
+    async def deliver(self, user: str) -> AsyncIterator[HeldDelivery]:
         """See `MaildropStore.deliver`."""
-        delivery = _MaildirDelivery(self, self.folder(user))
+        folder = self.folder(user)
+        delivery = HeldDelivery(lambda: self.begin_delivery(folder), self.held)
         try:
             yield delivery
         finally:
@@ -97,6 +95,10 @@ class MaildirStore:
     async def holds(self, user: str) -> bool:
         """See `Roomy.holds`."""
         return await in_delivery_thread(self._holds, self.folder(user))
+
+    async def settle(self, user: str, receipt: str) -> bool:
+        """See `Traceable.settle`."""
+        return await in_delivery_thread(self._settle, self.folder(user), receipt)
 
     async def inspect(self, user: str) -> Sequence[str]:
         """Say what is wrong with a user's maildrop, a line each; nothing for one that does not exist yet.
@@ -186,6 +188,11 @@ class MaildirStore:
             Quota(folder, self._quota).note_names([(stored.path, stored.size) for stored in removed], -1)
         return scan(folder, self._memory)
 
+    def _settle(self, folder: Folder, receipt: str) -> bool:
+        self._template.check_mounted()
+        folder.check_links()
+        return tracing.settle(folder, receipt)
+
     def _problems(self, folder: Folder) -> list[str]:
         self._template.check_mounted()
         folder.check_links()
@@ -255,54 +262,3 @@ class MaildirStore:
     def _holds(self, folder: Folder) -> bool:
         self._template.check_mounted()
         return os.path.isdir(folder.path)
-
-
-class _MaildirDelivery:
-    """See `Delivery`: a message that is not long goes to a thread only once, with all that is to be done for it."""
-
-    def __init__(self, store: MaildirStore, folder: Folder) -> None:
-        self._store = store
-        self._folder = folder
-        self._held: list[bytes] = []
-        self._octets = 0
-        self._incoming: Incoming | None = None
-
-    async def write(self, octets: bytes) -> None:
-        self._held.append(octets)
-        self._octets += len(octets)
-        self._store.held += len(octets)
-        if self._octets > _HELD or self._store.held > _ROOM:
-            await self._in_thread(self._write)
-
-    async def prepare(self) -> None:
-        await self._in_thread(lambda: self._complete().prepare())
-
-    async def commit(self) -> None:
-        await self._in_thread(lambda: self._complete().commit())
-
-    async def close(self) -> None:
-        self._forget()
-        self._held.clear()
-        if self._incoming is not None and not self._incoming.finished:
-            await in_delivery_thread(self._incoming.discard)
-
-    async def _in_thread(self, step: Callable[[], object]) -> None:
-        try:
-            await in_delivery_thread(step)
-        finally:
-            self._forget()
-
-    def _forget(self) -> None:
-        self._store.held -= self._octets
-        self._octets = 0
-
-    def _write(self) -> Incoming:
-        if self._incoming is None:
-            self._incoming = self._store.begin_delivery(self._folder)
-        octets = b"".join(self._held)
-        self._held.clear()
-        self._incoming.write(octets)
-        return self._incoming
-
-    def _complete(self) -> Incoming:
-        return self._write() if self._held or self._incoming is None else self._incoming

@@ -51,6 +51,11 @@ class Incoming:
         """Say whether nothing of it is left to be let go of."""
         return self._committed and self._descriptor < 0
 
+    @property
+    def receipt(self) -> str:
+        """Both names: the one in ``tmp`` and the one in ``new``, which begins with it."""
+        return self._name
+
     def write(self, octets: bytes) -> None:
         """Add octets, with LF line ends on disk.
 

@@ -1,0 +1,64 @@
+"""A Maildir of somebody who has it for himself: mail is put into it, and nothing else of ours."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from restante.errors import TemporaryFailure
+from restante.stores.files import in_delivery_thread, sync_directory
+from restante.stores.maildir import tracing
+from restante.stores.maildir.delivery import Incoming
+from restante.stores.maildir.folder import Folder
+from restante.stores.maildir.held import Held, HeldDelivery
+from restante.stores.maildir.names import NameGenerator
+from restante.stores.maildir.quota import Quota
+
+
+class SingleMaildir:
+    """The part of a `MaildropStore` that takes deliveries, for one Maildir, which is made if only it is missing.
+
+    Args:
+        path: of the Maildir.
+        hostname: part of the names of messages.
+    """
+
+    def __init__(self, path: str, hostname: str) -> None:
+        self._folder = Folder(path)
+        self._names = NameGenerator(hostname)
+        self._held = Held()
+
+    @asynccontextmanager
+    async def deliver(self, _user: str) -> AsyncIterator[HeldDelivery]:
+        """See `MaildropStore.deliver`."""
+        delivery = HeldDelivery(self._begin, self._held)
+        try:
+            yield delivery
+        finally:
+            await delivery.close()
+
+    async def settle(self, _user: str, receipt: str) -> bool:
+        """See `Traceable.settle`."""
+        return await in_delivery_thread(self._settle, receipt)
+
+    def _begin(self) -> Incoming:
+        self._make()
+        return Incoming(self._folder, self._names.next(), Quota(self._folder, None))
+
+    def _settle(self, receipt: str) -> bool:
+        self._make()
+        return tracing.settle(self._folder, receipt)
+
+    def _make(self) -> None:
+        path = self._folder.path
+        self._folder.check_links()
+        if os.path.isdir(os.path.join(path, "cur")):  # made last
+            return
+        above = os.path.dirname(path) or os.curdir
+        if not os.path.isdir(above):
+            raise TemporaryFailure(f"{above}: the folder of the Maildir is missing; is it mounted?")
+        with suppress(FileExistsError):
+            os.mkdir(path, mode=0o700)
+        for part in ("tmp", "new", "cur"):
+            self._folder.make(part)
+        sync_directory(path)
+        sync_directory(above)
