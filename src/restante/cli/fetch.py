@@ -65,7 +65,7 @@ def command(  # noqa: PLR0913  (one for each option)
         if daemon:
             asyncio.run(_forever(rounds))
             return 0
-        return asyncio.run(_once(rounds, chosen, progress, dry=dry_run, moved=moved))
+        return asyncio.run(_once(rounds, progress, dry=dry_run, moved=moved))
 
 
 def _chosen(ctx: click.Context, names: Sequence[str]) -> list[Account]:
@@ -88,7 +88,7 @@ async def _ask(account: str) -> str:
     return typed
 
 
-async def _once(rounds: Rounds, chosen: Sequence[Account], progress: Progress, *, dry: bool, moved: bool) -> int:
+async def _once(rounds: Rounds, progress: Progress, *, dry: bool, moved: bool) -> int:
     began = time.monotonic()
     _on_signals(rounds)
     outcomes = await rounds.once(dry=dry, moved=moved)
