@@ -22,6 +22,10 @@ COMMANDS = [
     ("deliver",),
     ("undo",),
     ("adopt",),
+    ("connect",),
+    ("ls",),
+    ("read",),
+    ("rm",),
     ("fetch",),
 ]
 

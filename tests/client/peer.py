@@ -21,6 +21,7 @@ class Peer:
         greeting: what it begins with.
         tls: for STLS, or from the first octet.
         implicit: from the first octet.
+        address: where it listens.
     """
 
     def __init__(
@@ -30,14 +31,15 @@ class Peer:
         greeting: bytes = b"+OK ready\r\n",
         tls: ssl.SSLContext | None = None,
         implicit: bool = False,
+        address: str = "127.0.0.1",
     ) -> None:
         self._replies = {b"QUIT": b"+OK\r\n"} | dict(replies or {})
         self._greeting = greeting
         self._tls = tls
         self._implicit = implicit
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((address, 0))
         self.port: int = self._listener.getsockname()[1]
-        self.url = ServerUrl("127.0.0.1", self.port, implicit)
+        self.url = ServerUrl(address, self.port, implicit)
         self.heard: list[bytes] = []
         """Lines without their ends."""
         self._thread = threading.Thread(target=self._run)

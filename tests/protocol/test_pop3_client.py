@@ -72,6 +72,8 @@ def test_what_nobody_asked_for_is_held() -> None:
     session.receive_data(b"+OK injected\r\n")
     assert session.next_event() is None
     assert session.held == 14
+    assert session.take_held() == b"+OK injected\r\n"
+    assert session.held == 0
 
 
 def test_challenges() -> None:

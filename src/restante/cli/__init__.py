@@ -10,7 +10,21 @@ from restante import __version__
 from restante.cli.options import CommandFailed, Settings, config_option, describe
 from restante.errors import one_line
 
-COMMANDS = ("demo", "init", "serve", "check", "user", "deliver", "undo", "adopt", "fetch")
+COMMANDS = (
+    "demo",
+    "init",
+    "serve",
+    "check",
+    "user",
+    "deliver",
+    "undo",
+    "adopt",
+    "connect",
+    "ls",
+    "read",
+    "rm",
+    "fetch",
+)
 
 
 class _Commands(click.Group):

@@ -187,6 +187,16 @@ class Connection(asyncio.Protocol):
                 return event
             await self._more(self.patience.long_silence if long else self.patience.silence)
 
+    async def anything(self) -> None:
+        """Wait until octets come, or the connection ends; whoever waits between commands sees it so."""
+        while self._lost is None and not self.session.held:
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def lost(self) -> str:
+        """Why nothing more will come; ``""``: more may come."""
+        return self._lost or ""
+
     async def _more(self, patience: float) -> None:
         if self._paused and self._transport is not None and self._lost is None:
             self._paused = False

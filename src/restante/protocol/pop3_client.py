@@ -93,6 +93,13 @@ class ClientSession:
         """Store octets; nothing is interpreted yet."""
         self._buffer += data if self._crlf is None else self._crlf.feed(data)
 
+    def take_held(self) -> bytes:
+        """Return and forget octets that nobody has asked for."""
+        octets = bytes(self._buffer)
+        self._buffer.clear()
+        self._searched = 0
+        return octets
+
     @property
     def held(self) -> int:
         """Octets that have come and belong to no reply that was given back."""
