@@ -310,10 +310,10 @@ def test_a_reply_is_not_early(loop_factory: LoopFactory, tmp_path: Path) -> None
 class Defective(GatedStore):
     """A store that somebody has written carelessly."""
 
-    def begin_delivery(self, folder: object) -> None:  # type: ignore[override]
+    def begin_delivery(self, folder: object, base: object) -> None:  # type: ignore[override]
         if str(folder.path).endswith("alice"):  # type: ignore[attr-defined]
             raise ZeroDivisionError
-        return super().begin_delivery(folder)  # type: ignore[arg-type,return-value]
+        return super().begin_delivery(folder, base)  # type: ignore[arg-type,return-value]
 
 
 def test_a_defect_is_one_recipients_trouble(

@@ -65,6 +65,8 @@ class POP3Client:
         self._security = security or Security()
         self._utf8 = utf8
         self._says_utf8 = False
+        self._left = False
+        """QUIT was said, and its caller has heard what came of it."""
         self._connection = Connection(self.url, self._security, patience or Patience(), lenient=lenient, log=log)
         self._dialogue = Dialogue(self._connection)
 
@@ -85,7 +87,7 @@ class POP3Client:
                 else:
                     with suppress(Condition):  # nothing depends on the answer
                         await self.quit()
-            elif error is None and self.deleted:
+            elif error is None and self.deleted and not self._left:
                 raise ConnectionLost(f"{self.url}: the connection ended before QUIT, so nothing was deleted")
             elif polite and not self.deleted and isinstance(error, Exception):
                 with suppress(Condition):
@@ -184,6 +186,7 @@ class POP3Client:
             ConnectionLost: there is no reply, so nobody knows whether anything was deleted (K-006).
             Condition: the server refuses; some messages are still there.
         """
+        self._left = True
         try:
             await self._dialogue.ask("QUIT", long=True)
             self.deleted.clear()

@@ -80,7 +80,8 @@ class MaildirStore:
     async def deliver(self, user: str) -> AsyncIterator[HeldDelivery]:
         """See `MaildropStore.deliver`."""
         folder = self.folder(user)
-        delivery = HeldDelivery(lambda: self.begin_delivery(folder), self.held)
+        base = self._names.next()  # now: threads finish in any order, and names sort in the order of arrival
+        delivery = HeldDelivery(lambda: self.begin_delivery(folder, base), self.held)
         try:
             yield delivery
         finally:
@@ -242,14 +243,14 @@ class MaildirStore:
         self._template.check_mounted()
         folder.create(had_mail=folder.path in self._seen)
 
-    def begin_delivery(self, folder: Folder) -> Incoming:
+    def begin_delivery(self, folder: Folder, base: str) -> Incoming:
         """Begin a delivery; blocks.
 
         Raises:
             OSError, TemporaryFailure, PermanentFailure: it cannot begin.
         """
         self._make(folder)
-        return Incoming(folder, self._names.next(), Quota(folder, self._quota), self._durability)
+        return Incoming(folder, base, Quota(folder, self._quota), self._durability)
 
     def _check_room(self, folder: Folder, octets: int) -> None:
         self._template.check_mounted()

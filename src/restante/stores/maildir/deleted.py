@@ -110,21 +110,30 @@ def purge(folder: Folder, undo: float) -> Iterator[str]:
     Raises:
         OSError: something cannot be listed or removed.
     """
-    now = time.time()
+    yield from _older(folder, (OURS, "deleted"), undo, mtime_counts=False)
+    yield from purge_unfinished(folder)
+
+
+def purge_unfinished(folder: Folder) -> Iterator[str]:
+    """Remove deliveries that were never finished, after 36 hours (M-004); as `purge`."""
+    yield from _older(folder, ("tmp",), STALE_TMP, mtime_counts=True)
+
+
+def _older(folder: Folder, parts: tuple[str, ...], age: float, *, mtime_counts: bool) -> Iterator[str]:
+    limit = time.time() - age
     removed = 0
-    for parts, limit, mtime_counts in (((OURS, "deleted"), now - undo, False), (("tmp",), now - STALE_TMP, True)):
-        with folder.directory(*parts) as descriptor, os.scandir(descriptor) as entries:
-            for entry in entries:
-                if not entry.is_file(follow_symlinks=False):
-                    continue
-                with contextlib.suppress(FileNotFoundError):
-                    status = os.stat(entry.name, dir_fd=descriptor, follow_symlinks=False)
-                    latest = max(status.st_mtime, status.st_atime, status.st_ctime) if mtime_counts else status.st_ctime
-                    if latest < limit:
-                        os.unlink(entry.name, dir_fd=descriptor)
-                        removed += 1
-                        if removed % PORTION == 0:
-                            yield entry.name
+    with folder.directory(*parts) as descriptor, os.scandir(descriptor) as entries:
+        for entry in entries:
+            if not entry.is_file(follow_symlinks=False):
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                status = os.stat(entry.name, dir_fd=descriptor, follow_symlinks=False)
+                latest = max(status.st_mtime, status.st_atime, status.st_ctime) if mtime_counts else status.st_ctime
+                if latest < limit:
+                    os.unlink(entry.name, dir_fd=descriptor)
+                    removed += 1
+                    if removed % PORTION == 0:
+                        yield entry.name
 
 
 def forget_ids(folder: Folder) -> None:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 from restante.errors import TemporaryFailure
 from restante.stores.files import in_delivery_thread, sync_directory
-from restante.stores.maildir import tracing
+from restante.stores.maildir import deleted, tracing
 from restante.stores.maildir.delivery import Incoming
 from restante.stores.maildir.folder import Folder
 from restante.stores.maildir.held import Held, HeldDelivery
@@ -26,11 +26,13 @@ class SingleMaildir:
         self._folder = Folder(path)
         self._names = NameGenerator(hostname)
         self._held = Held()
+        self._tidied = False
 
     @asynccontextmanager
     async def deliver(self, _user: str) -> AsyncIterator[HeldDelivery]:
         """See `MaildropStore.deliver`."""
-        delivery = HeldDelivery(self._begin, self._held)
+        base = self._names.next()  # in the order of arrival
+        delivery = HeldDelivery(lambda: self._begin(base), self._held)
         try:
             yield delivery
         finally:
@@ -40,9 +42,9 @@ class SingleMaildir:
         """See `Traceable.settle`."""
         return await in_delivery_thread(self._settle, receipt)
 
-    def _begin(self) -> Incoming:
+    def _begin(self, base: str) -> Incoming:
         self._make()
-        return Incoming(self._folder, self._names.next(), Quota(self._folder, None))
+        return Incoming(self._folder, base, Quota(self._folder, None))
 
     def _settle(self, receipt: str) -> bool:
         self._make()
@@ -52,6 +54,10 @@ class SingleMaildir:
         path = self._folder.path
         self._folder.check_links()
         if os.path.isdir(os.path.join(path, "cur")):  # made last
+            if not self._tidied:
+                self._tidied = True
+                for _ in deleted.purge_unfinished(self._folder):  # nobody else may be there to do it
+                    pass
             return
         above = os.path.dirname(path) or os.curdir
         if not os.path.isdir(above):
