@@ -10,6 +10,7 @@ import pytest
 
 from restante.errors import PermanentFailure, TemporaryFailure
 from restante.fetch import visit as visiting
+from restante.fetch.account import Account
 from restante.fetch.targets import CommandTarget
 from restante.maildrop import Delivery
 from tests.client.peer import Peer, multi
@@ -56,7 +57,7 @@ def test_a_quit_that_is_not_confirmed(tmp_path: Path, answer: bytes) -> None:
     assert delivered(tmp_path) == TEXTS
 
 
-def visit_moved(one: visiting.Account) -> tuple[int, int]:
+def visit_moved(one: Account) -> tuple[int, int]:
     """Visit a server that has another port by now; returns what was fetched and deleted."""
     import asyncio  # noqa: PLC0415
 
@@ -222,7 +223,7 @@ class Broken:
     async def deliver(self) -> AsyncIterator[Delivery]:
         self.tries += 1
         raise self._error
-        yield
+        yield  # type: ignore[unreachable]
 
     async def settle(self, receipt: str) -> bool:
         raise AssertionError
