@@ -1,4 +1,4 @@
-"""Makes docs/reference/conformance.md: every rule for the server, and the tests that prove it.
+"""Makes docs/reference/conformance.md: every rule that is kept, and the tests that prove it.
 
 Run ``python -m tests.conformance`` to write the page; a test fails when the page is not what would be written.
 A test proves a rule when its own docstring, or a comment inside it or its decorators, names the rule; "P-070 to P-073"
@@ -17,8 +17,8 @@ RULES = ROOT / "tests" / "rules.tsv"
 SHOWN = 4
 """Tests that are named for a rule; of more only the number is told."""
 
-_RULE = re.compile(r"\b[PMD]-\d{3}\b")
-_RANGE = re.compile(r"\b([PMD])-(\d{3}) to [PMD]-(\d{3})\b")
+_RULE = re.compile(r"\b[PMDK]-\d{3}\b")
+_RANGE = re.compile(r"\b([PMDK])-(\d{3}) to [PMDK]-(\d{3})\b")
 
 WITHOUT_TEST = {
     "P-243": "Not built: the policy is per listener, not per user.",
@@ -29,9 +29,9 @@ WITHOUT_TEST = {
 HEAD = """\
 # Conformance
 
-Every rule that this server keeps, where it comes from, and the tests that prove it. The numbers are those that the
-code and the tests cite, P for the protocol, M for what is on disk, D for delivery; the gaps between them are nothing
-that is missing. MUST, SHOULD and MAY are the RFCs' words,
+Every rule that is kept here, where it comes from, and the tests that prove it. The numbers are those that the
+code and the tests cite, P for the protocol, M for what is on disk, D for delivery, K for the client; the
+gaps between them are nothing that is missing. MUST, SHOULD and MAY are the RFCs' words,
 PRODUCT is a choice of ours where they leave room. This page is generated from the tests (`make conformance`), and a
 test fails when it is out of date or when a MUST has no test.
 

@@ -22,6 +22,7 @@ class Peer:
         tls: for STLS, or from the first octet.
         implicit: from the first octet.
         address: where it listens.
+        otherwise: the reply to everything else.
     """
 
     def __init__(
@@ -32,11 +33,13 @@ class Peer:
         tls: ssl.SSLContext | None = None,
         implicit: bool = False,
         address: str = "127.0.0.1",
+        otherwise: bytes = b"-ERR unknown\r\n",
     ) -> None:
         self._replies = {b"QUIT": b"+OK\r\n"} | dict(replies or {})
         self._greeting = greeting
         self._tls = tls
         self._implicit = implicit
+        self._otherwise = otherwise
         self._listener = socket.create_server((address, 0))
         self.port: int = self._listener.getsockname()[1]
         self.url = ServerUrl(address, self.port, implicit)
@@ -78,7 +81,7 @@ class Peer:
                 buffer = line + piece
                 continue
             self.heard.append(line)
-            reply = self._replies.get(line, self._replies.get(line.split(b" ")[0], b"-ERR unknown\r\n"))
+            reply = self._replies.get(line, self._replies.get(line.split(b" ")[0], self._otherwise))
             if not reply:
                 client.close()
                 return

@@ -59,6 +59,7 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._lost: str | None = None
         """Why nothing more will come."""
+        self._made = False
         self._closed = asyncio.Event()
 
     # -- opening and closing ------------------------------------------------------------------------
@@ -125,12 +126,12 @@ class Connection(asyncio.Protocol):
 
     async def close(self) -> None:
         """Close, saying so to a TLS server (K-021)."""
-        if self._transport is None:
-            return
-        self._transport.close()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(3):
-                await self._closed.wait()
+        if self._transport is not None:
+            self._transport.close()
+        if self._made:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(3):
+                    await self._closed.wait()
         self.abort()
 
     def abort(self) -> None:
@@ -227,6 +228,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
         self._transport = cast("asyncio.Transport", transport)
+        self._made = True
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
