@@ -10,9 +10,10 @@ import click
 from restante.cli.options import CommandFailed
 from restante.errors import Condition
 from restante.fetch.account import Account
+from restante.fetch.foreign import KINDS, read
 from restante.fetch.journal import Entry, Journal
 
-KINDS = ("fetchmail", "getmail", "mpop")
+__all__ = ["KINDS", "take_over"]
 
 
 def take_over(accounts: Sequence[Account], kind: str, file: str) -> int:
@@ -26,8 +27,6 @@ def take_over(accounts: Sequence[Account], kind: str, file: str) -> int:
         raise click.UsageError(f"--import {kind} is not known; right are {', '.join(KINDS)}")
     if len(accounts) != 1:
         raise click.UsageError("--import is for one account: name it")
-    from restante.fetch.foreign import read  # noqa: PLC0415
-
     (account,) = accounts
     try:
         known = read(kind, Path(file).expanduser(), host=account.url.host, user=account.url.user)
@@ -43,5 +42,6 @@ def take_over(accounts: Sequence[Account], kind: str, file: str) -> int:
             asyncio.run(journal.note(*entries))
     except (Condition, ValueError, OSError) as error:
         raise CommandFailed(str(error)) from None
-    click.echo(f"{account.name}: {len(entries)} message{'' if len(entries) == 1 else 's'} taken over from {file}")
+    taken = sum(1 for one in known if not one.respelt)
+    click.echo(f"{account.name}: {taken} message{'' if taken == 1 else 's'} taken over from {file}")
     return 0
