@@ -98,7 +98,8 @@ class Login:
         # K-026: octets above 127 only where they are announced.
         eight = self._utf8 and self._capabilities.get("UTF8", "").upper() == "USER"
         ascii_only = secret.user.isascii() and secret.password.isascii()
-        if secret.password and (ascii_only or eight) and ("USER" in self._capabilities or not self._capabilities):
+        # Servers forget to announce it, but not where they announce something else.
+        if secret.password and (ascii_only or eight) and ("USER" in self._capabilities or not announced):
             yield USER
 
     async def _by(self, way: str, secret: Secret) -> None:
