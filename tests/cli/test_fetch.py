@@ -99,6 +99,21 @@ def test_daemon(demo: Running, tmp_path: Path, number: signal.Signals) -> None:
         assert fetcher.wait() == 0
 
 
+def test_the_second_signal(tmp_path: Path) -> None:
+    """Ends at once, without a complaint of Python's, and nothing is lost: the next visit goes on."""
+    with Peer(shown([b"a"]) | {b"RETR 1": b"+OK\r\nhalf\r\n"}) as peer:
+        configured(tmp_path, ("one", peer.port, 'keep = "0"'))
+        with running("fetch", "-v", cwd=tmp_path) as fetcher:
+            fetcher.log.until("(4 octets)")
+            fetcher.signal(signal.SIGINT)
+            fetcher.signal(signal.SIGTERM)
+            assert fetcher.wait() == 1
+            assert fetcher.log.rest()[-1] == "restante: interrupted; the next visit goes on from here"
+    with Peer(shown([b"a"])) as peer:
+        configured(tmp_path, ("one", peer.port, 'keep = "0"'))
+        assert "1 fetched" in restante("fetch", "--moved", cwd=tmp_path).stderr
+
+
 def test_a_moved_account(tmp_path: Path) -> None:
     """The same ids mean something else at another address, unless somebody says so."""
     for options, status, words in (

@@ -13,14 +13,10 @@ from restante.fetch.targets import CommandTarget, MailTarget, StoreTarget
 LEAST = '[[fetch]]\nurl = "pops://bob%40example.org@mail.example.org"\ndeliver = "maildir:Mail"\n'
 
 
-async def nobody(_: str) -> str:
-    return ""
-
-
 def read(folder: Path, text: str) -> list[Account]:
     path = folder / "restante.toml"
     path.write_text(text, encoding="utf-8")
-    return accounts(path, nobody)
+    return accounts(path)
 
 
 def test_the_least(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

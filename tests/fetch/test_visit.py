@@ -91,6 +91,17 @@ def test_after_some_days(tmp_path: Path) -> None:
     assert delivered(tmp_path) == TEXTS
 
 
+def test_a_change_of_mind(tmp_path: Path) -> None:
+    """What was to be deleted stays when the configuration says that everything stays."""
+    with Peer(shown(IDS) | {b"QUIT": b""}) as peer:
+        one = account(tmp_path, peer.url, keep=0)
+        visit(one)
+    with Peer(shown(IDS)) as peer:
+        one = replace(one, url=peer.url._replace(user="bob"), keep=None)
+        assert visit_moved(one) == (0, 0)
+        assert not any(line.startswith(b"DELE") for line in peer.heard)
+
+
 def test_an_id_that_is_used_again(tmp_path: Path) -> None:
     """RFC 1939 section 7 forbids it, servers do it: content decides, so that no message is taken for another."""
     with Peer(shown(IDS)) as peer:

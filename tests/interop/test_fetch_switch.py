@@ -138,9 +138,5 @@ def test_what_the_pages_say_is_right(page: str, tmp_path: Path) -> None:
     assert blocks
     for block in blocks:
         (tmp_path / "restante.toml").write_text(block, encoding="utf-8")
-        (account,) = accounts(tmp_path / "restante.toml", nobody)
+        (account,) = accounts(tmp_path / "restante.toml")
         assert account.url.tls
-
-
-async def nobody(_account: str) -> str:
-    return ""

@@ -17,6 +17,7 @@ from restante.config import ConfigurationError, find
 from restante.config.fetching import accounts
 from restante.fetch.account import Account, Outcome
 from restante.fetch.rounds import Rounds
+from restante.fetch.secrets import Asked
 
 _OWN = Path("~/.config/restante/restante.toml")
 _IMPORT = f"Take over what another fetcher knows, and fetch nothing: {', '.join(KINDS)}, and its state file."
@@ -60,18 +61,22 @@ def command(  # noqa: PLR0913  (one for each option)
         return take_over(chosen, *source)
     if moved and len(chosen) > 1:
         raise click.UsageError("--moved is for one account: name it")
+    _ask(chosen)
     with make_progress(verbose=verbose, quiet=quiet, terminal=sys.stderr.isatty() and not daemon) as progress:
         rounds = Rounds(chosen, progress, progress.report)
-        if daemon:
-            asyncio.run(_forever(rounds))
-            return 0
-        return asyncio.run(_once(rounds, progress, dry=dry_run, moved=moved))
+        try:
+            if daemon:
+                asyncio.run(_forever(rounds))
+                return 0
+            return asyncio.run(_once(rounds, progress, dry=dry_run, moved=moved))
+        except asyncio.CancelledError:  # by the second signal
+            raise CommandFailed("interrupted; the next visit goes on from here") from None
 
 
 def _chosen(ctx: click.Context, names: Sequence[str]) -> list[Account]:
     try:
         path = find(ctx.ensure_object(Settings).config, _OWN)
-        known = accounts(path, _ask)
+        known = accounts(path)
     except ConfigurationError as error:
         raise CommandFailed(str(error)) from None
     for name in names:
@@ -81,11 +86,14 @@ def _chosen(ctx: click.Context, names: Sequence[str]) -> list[Account]:
     return [account for account in known if not names or account.name in names]
 
 
-async def _ask(account: str) -> str:
+def _ask(chosen: Sequence[Account]) -> None:
+    """Ask for the passwords that nothing tells, where there is somebody to ask."""
     if sys.stdin is None or not sys.stdin.isatty():
-        return ""
-    typed: str = await asyncio.to_thread(click.prompt, f"Password of {account}", hide_input=True, err=True)
-    return typed
+        return
+    for account in chosen:
+        if isinstance(account.secrets, Asked):
+            prompt = f"Password of {account.url.account()}"
+            account.secrets.password = click.prompt(prompt, hide_input=True, err=True)
 
 
 async def _once(rounds: Rounds, progress: Progress, *, dry: bool, moved: bool) -> int:
@@ -109,15 +117,16 @@ def _on_signals(rounds: Rounds) -> None:
     """The first signal ends after the messages at hand, the second at once; both lose nothing."""
     loop = asyncio.get_running_loop()
     whole = asyncio.current_task()
+    assert whole is not None
+    numbers = (signal.SIGINT, signal.SIGTERM)
 
-    def stop(number: signal.Signals) -> None:
+    def stop() -> None:
         rounds.stop()
-        loop.remove_signal_handler(number)
-        if whole is not None:
+        for number in numbers:
             loop.add_signal_handler(number, whole.cancel)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number)
+    for number in numbers:
+        loop.add_signal_handler(number, stop)
 
 
 def metrics(outcomes: Sequence[Outcome], seconds: float) -> str:

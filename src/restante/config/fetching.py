@@ -55,12 +55,11 @@ class FetchSettings(msgspec.Struct, frozen=True, kw_only=True):
     lenient: bool = False
 
 
-def accounts(path: Path, ask: secrets.Ask) -> list[Account]:
+def accounts(path: Path) -> list[Account]:
     """Read the accounts of a configuration file.
 
     Args:
         path: of the file; what else it says is not looked at, but for `[store]` where mail goes there.
-        ask: asks a person for a password.
 
     Raises:
         ConfigurationError: something is wrong with it.
@@ -72,7 +71,7 @@ def accounts(path: Path, ask: secrets.Ask) -> list[Account]:
     made: list[Account] = []
     for index, data in enumerate(settings.fetch):
         place: Place = ("fetch", index)
-        one = _Reader(source, place, source.convert(place, data, FetchSettings), settings).account(ask)
+        one = _Reader(source, place, source.convert(place, data, FetchSettings), settings).account()
         if any(one.name == other.name for other in made):
             raise source.error((*place, "name"), f'name: "{one.name}" is the name of another [[fetch]], too')
         if any(one.journal == other.journal for other in made):
@@ -102,7 +101,7 @@ class _Reader:
         self._settings = settings
         self._whole = whole
 
-    def account(self, ask: secrets.Ask) -> Account:
+    def account(self) -> Account:
         settings = self._settings
         url = self._value("url", ServerUrl.parse)
         if not url.user:
@@ -112,7 +111,7 @@ class _Reader:
         return Account(
             name=name,
             url=url,
-            secrets=self._secrets(url, ask),
+            secrets=self._secrets(url),
             target=self._target(),
             journal=journal,
             security=self._security(),
@@ -141,7 +140,7 @@ class _Reader:
         except RuntimeError:
             raise self._error(key, f"{key}: there is no such user: {text}") from None
 
-    def _secrets(self, url: ServerUrl, ask: secrets.Ask) -> Callable[[], Awaitable[Secrets]]:
+    def _secrets(self, url: ServerUrl) -> Callable[[], Awaitable[Secrets]]:
         settings = self._settings
         said = [key for key in ("password_command", "token_command", "keyring") if getattr(settings, key)]
         if len(said) > 1:
@@ -152,7 +151,7 @@ class _Reader:
             return secrets.token_command(settings.token_command)
         if settings.keyring:
             return secrets.from_keyring(str(url), url.user)
-        return secrets.asking(ask, url.account())
+        return secrets.Asked()
 
     def _security(self) -> Security:
         settings = self._settings

@@ -36,7 +36,8 @@ class Plan:
 
 def due(account: Account, entry: Entry, now: float) -> bool:
     """Say whether the time of a delivered message has come."""
-    return entry.owed or (account.keep is not None and now >= entry.delivered + account.keep)
+    # Somebody who has changed to keep = "forever" has changed his mind about what is owed, too.
+    return account.keep is not None and (entry.owed or now >= entry.delivered + account.keep)
 
 
 def plan(account: Account, journal: Journal, ids: Mapping[int, str], sizes: Mapping[int, int]) -> Plan:

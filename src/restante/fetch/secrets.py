@@ -10,9 +10,6 @@ from restante.fetch.account import Secrets
 PATIENCE = 120.0
 """Seconds for a command, which may have to ask somebody."""
 
-Ask = Callable[[str], Awaitable[str]]
-"""Asks a person for the password of what is named; ``""``: there is nobody to ask."""
-
 
 async def output(command: str) -> str:
     """Run a command of the configuration; returns the first line that it prints.
@@ -78,16 +75,18 @@ def from_keyring(service: str, user: str) -> Callable[[], Awaitable[Secrets]]:
     return secrets
 
 
-def asking(ask: Ask, account: str) -> Callable[[], Awaitable[Secrets]]:
-    """Ask a person, once."""
-    known: list[str] = []
+class Asked:
+    """A password that a person types; whoever has a terminal asks before the visit, and puts it here."""
 
-    async def secrets() -> Secrets:
-        if not known:
-            password = await ask(account)
-            if not password:
-                raise PermanentFailure("no password: password_command, token_command or keyring would tell it")
-            known.append(password)
-        return Secrets(known[0].encode())
+    def __init__(self) -> None:
+        self.password = ""
 
-    return secrets
+    async def __call__(self) -> Secrets:
+        """Return it.
+
+        Raises:
+            PermanentFailure: nobody was there to ask.
+        """
+        if not self.password:
+            raise PermanentFailure("no password: password_command, token_command or keyring would tell it")
+        return Secrets(self.password.encode())

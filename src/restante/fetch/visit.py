@@ -60,6 +60,8 @@ class Visit:
             self._problem(error)
         except OSError as error:  # certificates that cannot be read
             self._problem(f"{error.filename or self._account.name}: {error.strerror or error}")
+        finally:
+            await self._account.target.close()
         return self.outcome
 
     def _client(self) -> POP3Client:
