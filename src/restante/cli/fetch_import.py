@@ -32,16 +32,19 @@ def take_over(accounts: Sequence[Account], kind: str, file: str) -> int:
         known = read(kind, Path(file).expanduser(), host=account.url.host, user=account.url.user)
         with Journal(account.journal, account.url.account()) as journal:
             now = float(int(time.time()))
+            new = [one for one in known if not (before := journal.get(one.unique_id)) or not before.delivered]
             entries = [
-                Entry(one.unique_id, seen=one.when or now, delivered=one.when or now, owed=one.owed)
-                if one.delivered
-                else Entry(one.unique_id, seen=one.when or now)
-                for one in known
-                if not (before := journal.get(one.unique_id)) or not before.delivered
+                Entry(
+                    one.unique_id,
+                    seen=one.when or now,
+                    delivered=(one.when or now) if one.delivered else 0,
+                    owed=one.owed,
+                )
+                for one in new
             ]
             asyncio.run(journal.note(*entries))
     except (Condition, ValueError, OSError) as error:
         raise CommandFailed(str(error)) from None
-    taken = sum(1 for one in known if not one.respelt)
+    taken = sum(1 for one in new if not one.respelt)
     click.echo(f"{account.name}: {taken} message{'' if taken == 1 else 's'} taken over from {file}")
     return 0
