@@ -124,9 +124,7 @@ class POP3Client:
         local = is_loopback(self._connection.address)
         trusts = self._security.ca is not None or bool(self._security.fingerprint)
         if "STLS" not in self.capabilities:
-            if trusts and not self._security.shows_passwords and self.capabilities:  # K-012
-                raise NotPop3(f"{self.url} offers no encryption")
-            return False
+            return False  # K-012: and no password goes to another machine then
         can_log_in = "USER" in self.capabilities or "SASL" in self.capabilities
         return not local or trusts or not can_log_in
 
