@@ -23,6 +23,7 @@ class Peer:
         implicit: from the first octet.
         address: where it listens.
         otherwise: the reply to everything else.
+        cut: a line after whose reply it closes, in TLS without a word.
     """
 
     def __init__(
@@ -34,12 +35,14 @@ class Peer:
         implicit: bool = False,
         address: str = "127.0.0.1",
         otherwise: bytes = b"-ERR unknown\r\n",
+        cut: bytes = b"",
     ) -> None:
         self._replies = {b"QUIT": b"+OK\r\n"} | dict(replies or {})
         self._greeting = greeting
         self._tls = tls
         self._implicit = implicit
         self._otherwise = otherwise
+        self._cut = cut
         self._listener = socket.create_server((address, 0))
         self.port: int = self._listener.getsockname()[1]
         self.url = ServerUrl(address, self.port, implicit)
@@ -88,7 +91,7 @@ class Peer:
             client.sendall(reply)
             if line == b"STLS" and reply.startswith(b"+OK"):
                 client = self._encrypted(client)
-            if line == b"QUIT":
+            if line in (b"QUIT", self._cut):
                 client.close()
                 return
 

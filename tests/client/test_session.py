@@ -288,6 +288,23 @@ def test_tls_from_the_first_octet(tls: ssl.SSLContext, ca: Path, far: None) -> N
 
 
 @pytest.mark.parametrize("implicit", [False, True])
+def test_tls_that_is_cut_off(tls: ssl.SSLContext, ca: Path, far: None, implicit: bool) -> None:
+    """K-021: somebody on the way can end a connection, but not make half a message a whole one."""
+    replies = LOGIN | STLS | {b"RETR": b"+OK\r\nhalf a message\r\n"}
+
+    def retrieve(peer: Peer) -> None:
+        with BlockingPOP3Client(peer.url, security=Security(ca)) as one:
+            one.login("bob", b"secret")
+            one.dele(1)
+            one.retr(1).read()
+
+    lost = pytest.raises(ConnectionLost)
+    with Peer(replies | {b"DELE": b"+OK\r\n"}, tls=tls, implicit=implicit, cut=b"RETR 1") as peer, lost:
+        retrieve(peer)
+    assert b"QUIT" not in peer.heard
+
+
+@pytest.mark.parametrize("implicit", [False, True])
 def test_certificates_are_looked_at(tls: ssl.SSLContext, ca: Path, far: None, implicit: bool) -> None:
     """K-013: an unknown authority, and a name that is not the one that was asked for."""
     with (
