@@ -35,7 +35,7 @@ class Peer:
         implicit: bool = False,
         address: str = "127.0.0.1",
         otherwise: bytes = b"-ERR unknown\r\n",
-        cut: bytes = b"",
+        cut: bytes | None = None,
     ) -> None:
         self._replies = {b"QUIT": b"+OK\r\n"} | dict(replies or {})
         self._greeting = greeting

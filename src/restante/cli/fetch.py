@@ -118,14 +118,13 @@ def _on_signals(rounds: Rounds) -> None:
     loop = asyncio.get_running_loop()
     whole = asyncio.current_task()
     assert whole is not None
-    numbers = (signal.SIGINT, signal.SIGTERM)
 
     def stop() -> None:
+        if rounds.stopping:
+            whole.cancel()
         rounds.stop()
-        for number in numbers:
-            loop.add_signal_handler(number, whole.cancel)
 
-    for number in numbers:
+    for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
 
 

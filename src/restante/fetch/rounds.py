@@ -36,6 +36,11 @@ class Rounds:
         self._stop = asyncio.Event()
         self._wake = asyncio.Event()
 
+    @property
+    def stopping(self) -> bool:
+        """`stop` was called."""
+        return self._stop.is_set()
+
     def stop(self) -> None:
         """Leave as soon as the messages at hand are done."""
         self._stop.set()
