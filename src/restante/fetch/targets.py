@@ -236,7 +236,8 @@ class MailTarget(SpoolingTarget):
         return session
 
     def _send(self, session: smtplib.SMTP, sender: str, file: BinaryIO) -> None:
-        for code, reply in (session.mail(sender), session.rcpt(self._recipient)):
+        options = ["BODY=8BITMIME"] if session.has_extn("8bitmime") else []
+        for code, reply in (session.mail(sender, options), session.rcpt(self._recipient)):
             if code not in (250, 251, 252):
                 raise smtplib.SMTPResponseException(code, reply)
         code, reply = session.docmd("DATA")
