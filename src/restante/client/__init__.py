@@ -1,6 +1,7 @@
 """A client of POP3 servers: for asyncio `POP3Client`, and with the same methods `BlockingPOP3Client`."""
 
 from restante.client.blocking import BlockingMessage, BlockingPOP3Client
+from restante.client.commands import from_command
 from restante.client.connection import Patience
 from restante.client.dialogue import Message
 from restante.client.replies import CleartextRefused, ConnectionLost, NotPop3, Refused
@@ -22,5 +23,6 @@ __all__ = [
     "ServerUrl",
     "Stat",
     "Token",
+    "from_command",
     "is_url",
 ]

@@ -2,38 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
+from restante.client.commands import output
 from restante.errors import PermanentFailure, TemporaryFailure, one_line
 from restante.fetch.account import Secrets
-
-PATIENCE = 120.0
-"""Seconds for a command, which may have to ask somebody."""
-
-
-async def output(command: str) -> str:
-    """Run a command of the configuration; returns the first line that it prints.
-
-    Raises:
-        TemporaryFailure: it fails, or prints nothing.
-    """
-    process = await asyncio.create_subprocess_shell(
-        command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        async with asyncio.timeout(PATIENCE):
-            out, errors = await process.communicate()
-    except TimeoutError:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        raise TemporaryFailure(f"{command!r} has not ended after {PATIENCE:.0f} seconds") from None
-    line = out.split(b"\n")[0].rstrip(b"\r").decode("utf-8", "replace")
-    if process.returncode or not line:
-        words = one_line(errors.decode("utf-8", "replace").strip().rpartition("\n")[2])
-        what = f"has ended with status {process.returncode}" if process.returncode else "prints nothing"
-        raise TemporaryFailure(f"{command!r} {what}{': ' if words else ''}{words}")
-    return line
 
 
 def password_command(command: str) -> Callable[[], Awaitable[Secrets]]:
