@@ -22,7 +22,7 @@ NOWHERE = ServerUrl("127.0.0.1", 1, tls=False)
 
 
 def test_intervals(tmp_path: Path) -> None:
-    """K-019, K-024: what fails is tried more and more seldom; what a server demands is kept; more mail comes at once."""
+    """K-019, K-024: what fails is tried more and more seldom; what a server demands is kept; more comes at once."""
     one = account(tmp_path, NOWHERE, every=60.0)
     assert interval(one, Outcome(), 0) == 60
     assert interval(one, Outcome(login_delay=300), 0) == 300
@@ -116,7 +116,7 @@ def test_a_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
             raise NotImplementedError
 
     before = keyring.get_keyring()
-    keyring.set_keyring(Table())  # type: ignore[no-untyped-call]
+    keyring.set_keyring(Table())
     try:
         assert told(secrets.from_keyring("pops://h:995", "bob")) == Secrets(b"secret")
         with pytest.raises(PermanentFailure, match="keyring set pops://h:995 eve"):
