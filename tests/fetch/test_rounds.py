@@ -101,13 +101,13 @@ def test_secrets() -> None:
     assert told(asked) == Secrets(b"typed")
 
 
-def test_a_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_keyring() -> None:
     """The package's own interface, with a backend that is nothing but a table."""
     import keyring  # noqa: PLC0415
     from keyring.backend import KeyringBackend  # noqa: PLC0415
 
     class Table(KeyringBackend):
-        priority = 1  # type: ignore[assignment]
+        priority = 1
 
         def get_password(self, service: str, username: str) -> str | None:
             return "secret" if (service, username) == ("pops://h:995", "bob") else None
@@ -116,7 +116,7 @@ def test_a_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
             raise NotImplementedError
 
     before = keyring.get_keyring()
-    keyring.set_keyring(Table())
+    keyring.set_keyring(Table())  # type: ignore[no-untyped-call]
     try:
         assert told(secrets.from_keyring("pops://h:995", "bob")) == Secrets(b"secret")
         with pytest.raises(PermanentFailure, match="keyring set pops://h:995 eve"):
