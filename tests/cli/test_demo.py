@@ -42,6 +42,7 @@ def test_demo(tmp_path: Path, number: signal.Signals) -> None:
             "USER student",
             "RETR 1",
             "openssl s_client",
+            f"restante connect pop://student@127.0.0.1:{port}",
         ):
             assert word in said
         assert len(names(tmp_path)) == 1

@@ -72,7 +72,11 @@ then, a line at a time:
     RETR 1
     QUIT
 
-The other messages explain the rest.  The same over TLS, with a certificate made for this:
+The other messages explain the rest.  With completion, history, and a password that is not shown:
+
+    restante connect pop://{user}@127.0.0.1:{port}        (in this folder: .venv/bin/restante)
+
+The same over TLS, with a certificate made for this:
 
     openssl s_client -quiet -connect 127.0.0.1:{tls_port}
 
