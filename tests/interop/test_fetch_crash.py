@@ -8,7 +8,10 @@ from bench.fetchers.programs import RESTANTE
 from bench.fetchers.relay import Fault
 from bench.peers import dovecot_missing
 
+from tests.interop.catalogue import once
 from tests.interop.program import IN_CI
+
+pytestmark = once
 
 NOTHING = Damage(0, 0, 0)
 POINTS, MESSAGES = 12, 60

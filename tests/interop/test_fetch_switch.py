@@ -9,8 +9,10 @@ import pytest
 from restante.config.fetching import accounts
 from tests.cli.program import done, restante
 from tests.interop.bench import PASSWORD, USER, Office, files, post_office
-from tests.interop.catalogue import ROOT, needs_client
+from tests.interop.catalogue import ROOT, needs_client, once
 from tests.interop.test_fetchers import NO_TLS, PLAIN, fetchmail, getmail, mpop
+
+pytestmark = once
 
 OLD = [b"Subject: %d\n\nold\n" % number for number in range(20)]
 NEW = [b"Subject: %d\n\nnew\n" % number for number in range(3)]
