@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -107,11 +107,13 @@ class Trials:
             _run(fetcher, job, relay, Fault.NONE)
             octets = relay.octets
         dice = random.Random(f"{fetcher.name} {self._server.name} {keep}")
-        damage = Damage(0, 0, 0)
-        for _ in range(points):
-            kill_at = dice.randint(1, octets * 99 // 100)  # greetings are not always of the same length
-            damage += self.one(fetcher, Fault.KILL, keep=keep, number=number, kill_at=kill_at)
-        return damage
+        places = [dice.randint(1, octets * 99 // 100) for _ in range(points)]  # greetings are not always of one length
+
+        def one(kill_at: int) -> Damage:
+            return self.one(fetcher, Fault.KILL, keep=keep, number=number, kill_at=kill_at)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # each has a maildrop of its own
+            return sum(pool.map(one, places), Damage(0, 0, 0))
 
     @contextmanager
     def _job(self, number: int, *, keep: bool) -> Iterator[tuple[Job, Relay]]:
