@@ -1,12 +1,11 @@
 """What a person, or a script, says to a server by ``restante connect``."""
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import suppress
 
 from restante.cli.connect_keys import Keyboard
 from restante.cli.connect_screen import Screen
-from restante.client import NotPop3, Patience, Security, ServerUrl
+from restante.client import Patience, Security, ServerUrl
 from restante.client.connection import Connection
 from restante.client.security import in_words, is_loopback
 from restante.protocol.framing import ByteStuffer
@@ -163,14 +162,8 @@ class Talk:
 
     def _show_tls(self) -> None:
         if self._connection.tls is not None:
-            for line in _described(self._connection):
+            for line in in_words(self._connection.tls):
                 self._screen.note(line)
-
-
-def _described(connection: Connection) -> Iterator[str]:
-    if connection.tls is None:
-        raise NotPop3("no encryption")
-    yield from in_words(connection.tls)
 
 
 def _form(verb: str, words: int) -> Form:
