@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from restante.auth import Principal
+from restante.errors import Condition
 
 
 class Message(NamedTuple):
@@ -181,6 +182,22 @@ class Traceable(Protocol):
 
     Whoever keeps the receipt before the commit, and asks before the next try, delivers a message once and only once.
     """
+
+    async def prepare_together(self, deliveries: Sequence[Delivery], /) -> Sequence[Condition | None]:
+        """Prepare deliveries of this store, so that they cost less than each by itself.
+
+        Returns:
+            for each of them in their order what `Delivery.prepare` would have raised.
+        """
+        ...
+
+    async def commit_together(self, deliveries: Sequence[Delivery], /) -> Sequence[Condition | None]:
+        """Commit deliveries that have been prepared.
+
+        Returns:
+            for each of them in their order what `Delivery.commit` would have raised.
+        """
+        ...
 
     async def settle(self, user: str, receipt: str) -> bool:
         """Say whether that delivery was committed; one that was only prepared is discarded.

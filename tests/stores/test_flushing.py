@@ -38,6 +38,7 @@ class Witness:
     maildir: Path
     seen: list[tuple[str, list[bytes], list[bytes]]] = field(default_factory=list)
     ends: int = 0
+    shared: bool = False
 
     def begin(self, directory: str) -> Flushes:
         assert directory == str(self.maildir / "tmp")

@@ -69,7 +69,7 @@ class Talk:
     async def _encrypt_if_offered(self) -> None:
         """Nothing but CAPA and STLS goes before TLS (K-012)."""
         self._screen.sent("CAPA")
-        self._connection.send(b"CAPA\r\n", Form.LINES)
+        self._connection.send(b"CAPA\r\n", form=Form.LINES)
         lines: list[bytes] = []
         if await self._reply(lines) and any(line.split(b" ")[0].upper() == b"STLS" for line in lines):
             self._screen.sent("STLS")
@@ -108,7 +108,7 @@ class Talk:
         """Send a line and show what answers it; returns whether the session is over."""
         if self._in_exchange:
             self._screen.sent(HIDDEN, typed=True)
-            self._connection.send(line.encode("utf-8", "surrogateescape") + b"\r\n", Form.STEP)
+            self._connection.send(line.encode("utf-8", "surrogateescape") + b"\r\n", form=Form.STEP)
             await self._reply()
             return False
         words = line.split()
@@ -121,7 +121,7 @@ class Talk:
             )
             return False
         self._screen.sent(_without_secrets(line, verb), typed=True)
-        self._connection.send(line.encode("utf-8", "surrogateescape") + b"\r\n", _form(verb, len(words)))
+        self._connection.send(line.encode("utf-8", "surrogateescape") + b"\r\n", form=_form(verb, len(words)))
         good = await self._reply()
         if good and verb == "STLS":
             await self._connection.encrypt()

@@ -148,22 +148,23 @@ class Connection(asyncio.Protocol):
 
     # -- sending and receiving ----------------------------------------------------------------------
 
-    def send(self, line: bytes, form: Form = Form.LINE, shown: str | None = None) -> None:
-        """Send a command line; whoever sends many reads replies between them.
+    def send(self, *lines: bytes, form: Form = Form.LINE, shown: str | None = None) -> None:
+        """Send command lines; whoever sends many reads replies between them.
 
         Args:
-            line: with its end.
-            form: of the reply.
-            shown: what the log has instead of it, because it is secret.
+            lines: with their ends.
+            form: of each reply.
+            shown: what the log has instead of each, because it is secret.
 
         Raises:
             ConnectionLost: there is no connection any more.
         """
         if self._lost is not None or self._transport is None:
             raise ConnectionLost(f"{self.url}: {self._lost or 'not connected'}")
-        if self.log:
-            self.log("C: " + (line.decode("utf-8", "backslashreplace").rstrip("\r\n") if shown is None else shown))
-        self.session.send(line, form)
+        for line in lines:
+            if self.log:
+                self.log("C: " + (line.decode("utf-8", "backslashreplace").rstrip("\r\n") if shown is None else shown))
+            self.session.send(line, form)
         self._transport.write(self.session.data_to_send())
 
     async def event(self, *, long: bool = False) -> Status | Challenge | bytes | End:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
+from itertools import islice
 from typing import BinaryIO
 
 from restante.client.connection import Connection
@@ -126,7 +127,7 @@ class Dialogue:
     async def lines(self, verb: str) -> list[bytes]:
         """Send a command; returns the lines that answer it, without their ends."""
         await self.catch_up()
-        self.connection.send(command(verb), Form.LINES)
+        self.connection.send(command(verb), form=Form.LINES)
         lines = await self.lines_or_refusal()
         if isinstance(lines, Condition):
             raise lines
@@ -135,7 +136,7 @@ class Dialogue:
     async def retrieve(self, verb: str, *arguments: int) -> Message:
         """Send a command that is answered by a message."""
         await self.catch_up()
-        self.connection.send(command(verb, *arguments), Form.LINES)
+        self.connection.send(command(verb, *arguments), form=Form.LINES)
         return await self._message(arguments[0])
 
     # -- many commands ------------------------------------------------------------------------------
@@ -160,12 +161,15 @@ class Dialogue:
     async def ahead(self, verb: str, arguments: Iterable[tuple[int, ...]], form: Form) -> AsyncIterator[int]:
         """Send commands ahead of their replies; gives the number whose reply is the next."""
         sent: deque[int] = deque()
-        for words in arguments:
-            self.connection.send(command(verb, *words), form)
-            sent.append(words[0])
-            if len(sent) >= self.depth:
-                yield sent.popleft()
-        while sent:
+        waiting = iter(arguments)
+        while True:
+            if len(sent) <= self.depth // 2:  # many in one packet, and early enough that the server never waits
+                more = list(islice(waiting, self.depth - len(sent)))
+                if more:
+                    self.connection.send(*(command(verb, *words) for words in more), form=form)
+                sent.extend(words[0] for words in more)
+            if not sent:
+                return
             yield sent.popleft()
 
     # -- replies ------------------------------------------------------------------------------------

@@ -131,14 +131,14 @@ class Login:
         steps = MECHANISMS[name](secret._replace(host=url.host, port=url.port), channel)
         initial = next(steps)
         # Without an initial response: some servers know none, and none needs it (K-011).
-        self._connection.send(b"AUTH %b\r\n" % name.encode(), Form.STEP)
+        self._connection.send(b"AUTH %b\r\n" % name.encode(), form=Form.STEP)
         while isinstance(event := await self._connection.event(long=True), Challenge):
             try:
                 response = steps.send(b64decode(event.text, validate=True)) if initial is None else initial
             except (NotBase64, StopIteration, Untrusted) as error:
                 await self._cancel(error)
             initial = None
-            self._connection.send(b64encode(response or b"") + b"\r\n", Form.STEP, _HIDDEN)
+            self._connection.send(b64encode(response or b"") + b"\r\n", form=Form.STEP, shown=_HIDDEN)
         assert isinstance(event, Status)
         if not event.positive:
             raise refusal(event.line)
@@ -158,7 +158,7 @@ class Login:
 
     async def _cancel(self, error: Exception) -> None:
         """Break off (RFC 5034 section 4)."""
-        self._connection.send(b"*\r\n", Form.STEP)
+        self._connection.send(b"*\r\n", form=Form.STEP)
         await self._connection.event(long=True)
         if isinstance(error, Untrusted):
             raise NotPop3(f"{self._connection.url} cannot be trusted: {error}") from None

@@ -259,7 +259,7 @@ class POP3Client:
             return await self.uidl(), await self.list()
         await self._dialogue.catch_up()
         for verb in ("UIDL", "LIST"):
-            self._connection.send(command(verb), Form.LINES)
+            self._connection.send(command(verb), form=Form.LINES)
         ids, sizes = [await self._dialogue.lines_or_refusal() for _ in range(2)]
         for found in (ids, sizes):
             if isinstance(found, Condition):

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import NamedTuple, Self, cast
 
@@ -14,7 +14,7 @@ from restante.fetch.journal import Entry, Journal
 from restante.maildrop import Delivery, TraceableDelivery
 
 AT_ONCE = 64
-"""Deliveries that share their flushes; one, where a crash would leave in doubt what was delivered."""
+"""Messages that are held at a time; one, where a crash would leave in doubt what was delivered."""
 KEEP_ALIVE = 240.0
 """Seconds of work here after which the server is told that we are still there."""
 
@@ -29,8 +29,26 @@ class Arrived(NamedTuple):
     octets: int
 
 
+@dataclass
+class _UnderWay:
+    """A delivery that is not finished."""
+
+    arrived: Arrived
+    delivery: Delivery
+    stack: AsyncExitStack
+    entry: Entry
+    """In the journal, before it is delivered."""
+    error: Condition | None = None
+
+    def note(self, error: Condition | None) -> None:
+        """Remember what went wrong first."""
+        self.error = self.error or error
+
+
 class Deliveries:
     """Finishes deliveries, each step durable before the next.
+
+    While some are under way others arrive, and all that have are next: they share flushes and notes.
 
     ============ =========================================== ==================================================
     step         durable then                                a crash right after it leaves
@@ -53,7 +71,8 @@ class Deliveries:
         self._keep_alive = keep_alive
         self._journal = journal
         self._room = asyncio.Semaphore(AT_ONCE if account.target.exact else 1)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: list[_UnderWay] = []
+        self._task: asyncio.Task[None] | None = None
         self._done: list[tuple[Arrived, Condition | None]] = []
         self.marked: dict[int, str] = {}
         """Numbers of messages that are to be deleted, with their ids in the journal, besides those delivered now."""
@@ -75,12 +94,14 @@ class Deliveries:
             stack: closes the delivery.
         """
         await self._room.acquire()
-        task = asyncio.create_task(self._finish(arrived, delivery, stack))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        while not self._account.target.exact and not task.done():
-            await asyncio.wait({task}, timeout=KEEP_ALIVE)
-            if not task.done():
+        before = self._journal.get(arrived.id)
+        seen = before.seen if before else float(int(time.time()))
+        self._waiting.append(_UnderWay(arrived, delivery, stack, Entry(arrived.id, seen=seen, digest=arrived.digest)))
+        if self._task is None:
+            self._task = asyncio.create_task(self._work())
+        while not self._account.target.exact and self._task is not None:
+            await asyncio.wait({self._task}, timeout=KEEP_ALIVE)
+            if self._task is not None:
                 await self._keep_alive()
 
     def take(self) -> list[tuple[Arrived, Condition | None]]:
@@ -90,30 +111,50 @@ class Deliveries:
 
     async def finish(self) -> None:
         """Wait for all that are under way."""
-        while self._tasks:
-            await asyncio.shield(asyncio.gather(*self._tasks))
+        if self._task is not None:
+            await asyncio.shield(self._task)
 
-    async def _finish(self, arrived: Arrived, delivery: Delivery, stack: AsyncExitStack) -> None:
-        error: Condition | None = None
+    async def _work(self) -> None:
         try:
-            async with stack:
-                await self._steps(arrived, delivery)
-        except Condition as condition:
-            error = condition
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                await self._finish(batch)
         finally:
-            self._room.release()
-            self._done.append((arrived, error))
+            self._task = None
 
-    async def _steps(self, arrived: Arrived, delivery: Delivery) -> None:
-        before = self._journal.get(arrived.id)
-        entry = Entry(arrived.id, seen=before.seen if before else float(int(time.time())), digest=arrived.digest)
-        await delivery.prepare()
-        if self._account.target.exact:
-            await self._journal.note(replace(entry, receipt=cast("TraceableDelivery", delivery).receipt))
+    async def _finish(self, batch: Sequence[_UnderWay]) -> None:
         try:
-            await delivery.commit()
-        except Condition:
-            await self._journal.note(replace(entry, digest=""))
-            raise
-        delivered = replace(entry, delivered=float(int(time.time())), owed=self._account.keep == 0)
-        await self._journal.note(delivered)
+            await self._steps(batch)
+        except Condition as condition:
+            for one in batch:
+                one.note(condition)
+        finally:
+            for one in batch:
+                try:
+                    await one.stack.aclose()
+                except Condition as condition:
+                    one.note(condition)
+                self._room.release()
+                self._done.append((one.arrived, one.error))
+
+    async def _steps(self, batch: Sequence[_UnderWay]) -> None:
+        target = self._account.target
+        batch = await self._step(batch, target.prepare)
+        if target.exact:
+            await self._journal.note(
+                *(replace(one.entry, receipt=cast("TraceableDelivery", one.delivery).receipt) for one in batch)
+            )
+        committed = await self._step(batch, target.commit)
+        now, owed = float(int(time.time())), self._account.keep == 0
+        await self._journal.note(
+            *(replace(one.entry, digest="") for one in batch if one.error),
+            *(replace(one.entry, delivered=now, owed=owed) for one in committed),
+        )
+
+    async def _step(
+        self, batch: Sequence[_UnderWay], step: Callable[[Sequence[Delivery]], Awaitable[Sequence[Condition | None]]]
+    ) -> Sequence[_UnderWay]:
+        """Take a step with all; returns those with which it went well."""
+        for one, error in zip(batch, await step([one.delivery for one in batch]), strict=True):
+            one.note(error)
+        return [one for one in batch if one.error is None]

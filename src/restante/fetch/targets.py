@@ -4,11 +4,11 @@ import asyncio
 import smtplib
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import BinaryIO, Protocol, cast
 
-from restante.errors import PermanentFailure, TemporaryFailure, one_line
+from restante.errors import Condition, PermanentFailure, TemporaryFailure, one_line
 from restante.maildrop import Delivery, Traceable
 from restante.protocol.framing import TERMINATOR, ByteStuffer, CrlfLines, LfLines
 
@@ -31,6 +31,14 @@ class Target(Protocol):
 
     def deliver(self) -> AbstractAsyncContextManager[Delivery]:
         """Begin a delivery; see `restante.maildrop.MaildropStore.deliver`."""
+        ...
+
+    async def prepare(self, deliveries: Sequence[Delivery]) -> Sequence[Condition | None]:
+        """See `restante.maildrop.Traceable.prepare_together`."""
+        ...
+
+    async def commit(self, deliveries: Sequence[Delivery]) -> Sequence[Condition | None]:
+        """See `restante.maildrop.Traceable.commit_together`."""
         ...
 
     async def settle(self, receipt: str) -> bool:
@@ -75,6 +83,18 @@ class StoreTarget:
         """See `Target.deliver`."""
         return self._store.deliver(self._user)
 
+    async def prepare(self, deliveries: Sequence[Delivery]) -> Sequence[Condition | None]:
+        """See `Target.prepare`."""
+        if isinstance(self._store, Traceable):
+            return await self._store.prepare_together(deliveries)
+        return [await _tried(delivery.prepare) for delivery in deliveries]
+
+    async def commit(self, deliveries: Sequence[Delivery]) -> Sequence[Condition | None]:
+        """See `Target.commit`."""
+        if isinstance(self._store, Traceable):
+            return await self._store.commit_together(deliveries)
+        return [await _tried(delivery.commit) for delivery in deliveries]
+
     async def settle(self, receipt: str) -> bool:
         """See `Target.settle`."""
         assert isinstance(self._store, Traceable)
@@ -82,6 +102,14 @@ class StoreTarget:
 
     async def close(self) -> None:
         """See `Target.close`."""
+
+
+async def _tried(step: Callable[[], Awaitable[None]]) -> Condition | None:
+    try:
+        await step()
+    except Condition as condition:
+        return condition
+    return None
 
 
 class _Spooled:
@@ -121,6 +149,14 @@ class SpoolingTarget:
             yield spooled
         finally:
             spooled.close()
+
+    async def prepare(self, deliveries: Sequence[Delivery]) -> Sequence[Condition | None]:
+        """See `Target.prepare`."""
+        return [await _tried(delivery.prepare) for delivery in deliveries]
+
+    async def commit(self, deliveries: Sequence[Delivery]) -> Sequence[Condition | None]:
+        """See `Target.commit`."""
+        return [await _tried(delivery.commit) for delivery in deliveries]
 
     def hand_on(self, file: BinaryIO) -> None:
         """Hand a message on; blocks.

@@ -32,6 +32,11 @@ _STATFS = 256
 class Flushes(Protocol):
     """What one delivery needs: between `Durability.begin` and `end`."""
 
+    @property
+    def shared(self) -> bool:
+        """Say whether one flush is for all that has been written to the file system until then."""
+        ...
+
     def file(self, descriptor: int) -> None:
         """Make what a file holds durable.
 
@@ -70,6 +75,8 @@ class Durability(Protocol):
 
 class Always:
     """Each file and each directory has a flush of its own."""
+
+    shared = False
 
     def begin(self, directory: str) -> Flushes:
         """See `Durability.begin`."""
@@ -134,6 +141,8 @@ class Group:
 
 class _Sharing:
     """See `Flushes`."""
+
+    shared = True
 
     def __init__(self, group: Group, device: int, shared: "_FileSystem") -> None:
         self._group = group

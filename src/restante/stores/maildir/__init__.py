@@ -10,11 +10,18 @@ from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 from restante.auth import Principal
-from restante.errors import MaildropInUse, PermanentFailure, QuotaExceeded, TemporaryFailure, UpdateIncomplete
-from restante.maildrop import Deleted, Maildrop
+from restante.errors import (
+    Condition,
+    MaildropInUse,
+    PermanentFailure,
+    QuotaExceeded,
+    TemporaryFailure,
+    UpdateIncomplete,
+)
+from restante.maildrop import Deleted, Delivery, Maildrop
 from restante.stores.files import PathTemplate, check_space, in_delivery_thread, in_thread
 from restante.stores.flushing import Durability
-from restante.stores.maildir import deleted, inspection, tracing
+from restante.stores.maildir import deleted, inspection, together, tracing
 from restante.stores.maildir.delivery import Incoming
 from restante.stores.maildir.folder import Folder
 from restante.stores.maildir.held import Held, HeldDelivery
@@ -96,6 +103,14 @@ class MaildirStore:
     async def holds(self, user: str) -> bool:
         """See `Roomy.holds`."""
         return await in_delivery_thread(self._holds, self.folder(user))
+
+    async def prepare_together(self, deliveries: Sequence[Delivery]) -> Sequence[Condition | None]:
+        """See `Traceable.prepare_together`."""
+        return await together.prepare(deliveries)
+
+    async def commit_together(self, deliveries: Sequence[Delivery]) -> Sequence[Condition | None]:
+        """See `Traceable.commit_together`."""
+        return await together.commit(deliveries)
 
     async def settle(self, user: str, receipt: str) -> bool:
         """See `Traceable.settle`."""

@@ -35,6 +35,10 @@ class Incoming:
         self._stored = 0
         self._wire = 0
         self._ascii_headers = 0
+        self._completed = False
+        """Nothing more is written."""
+        self._unended = b""
+        """What its last line lacks."""
         self._name = ""
         """In ``new``; ``""``: it is not prepared."""
         self._committed = False
@@ -52,6 +56,16 @@ class Incoming:
         return self._committed and self._descriptor < 0
 
     @property
+    def new(self) -> str:
+        """The folder to which it comes."""
+        return self._folder.join("new")
+
+    @property
+    def shares_flushes(self) -> bool:
+        """See `Flushes.shared`."""
+        return self._flushes.shared
+
+    @property
     def receipt(self) -> str:
         """Both names: the one in ``tmp`` and the one in ``new``, which begins with it."""
         return self._name
@@ -64,8 +78,34 @@ class Incoming:
         """
         self._append(self._lf.feed(octets))
 
-    def prepare(self) -> None:
+    def complete(self) -> None:
+        """Write what is left; the disk can begin with it.  May be called again.
+
+        Raises:
+            QuotaExceeded: there is no room for it.
+            OSError: it could not be written.
+        """
+        if self._completed:
+            return
+        self._append(self._lf.finish())
+        # RETR completes a last line that lacks its end, and Dovecot counts without that for W=: where it finds another
+        # number than ours it takes it out of the name, and the message would have another id.
+        self._unended = self._crlf.finish()
+        self._measure(self._unended)
+        self._ascii_headers += len(self._surrogate.finish())
+        self._quota.check(self._stored)  # before it goes to new (M-015)
+        self._completed = True
+
+    def start_writing(self) -> None:
+        """Let the disk begin with the octets; nobody waits for it."""
+        # Advice about pages that are not on the disk yet makes Linux write them, and no other call of `os` does.
+        os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def prepare(self, *, flushed: bool = False) -> None:
         """Do all but the last step: the octets are durable, and there is room; may be called again.
+
+        Args:
+            flushed: the octets became durable with those of another delivery.
 
         Raises:
             QuotaExceeded: there is no room for it.
@@ -73,17 +113,12 @@ class Incoming:
         """
         if self._name:
             return
-        self._append(self._lf.finish())
-        # RETR completes a last line that lacks its end, and Dovecot counts without that for W=: where it finds another
-        # number than ours it takes it out of the name, and the message would have another id.
-        completed = self._crlf.finish()
-        self._measure(completed)
-        self._ascii_headers += len(self._surrogate.finish())
-        self._quota.check(self._stored)  # before it goes to new (M-015)
-        self._flushes.file(self._descriptor)
+        self.complete()
+        if not flushed:
+            self._flushes.file(self._descriptor)
         surrogate = self._ascii_headers if self._surrogate.needed else 0
         self._name = f"{self._base},S={self._stored}"
-        if not completed:
+        if not self._unended:
             self._name = names.with_sizes(self._base, names.Sizes(self._stored, self._wire, surrogate))
 
     def commit(self) -> None:
@@ -93,11 +128,32 @@ class Incoming:
             QuotaExceeded: there is no room for it.
             OSError: it is not certain to be in the Maildir.
         """
+        self.move()
+        self.flush_new()
+        self.arrived()
+
+    def move(self) -> None:
+        """Make the message visible; it need not survive a power cut yet.
+
+        Raises:
+            QuotaExceeded: there is no room for it.
+            OSError: it is not in ``new``, or its octets are not certain to be kept.
+        """
         self.prepare()
-        new = self._folder.join("new", self._name)
-        os.rename(self._path, new)
-        self._path = new
-        self._flushes.directory(self._folder.join("new"))
+        path = os.path.join(self.new, self._name)
+        os.rename(self._path, path)
+        self._path = path
+
+    def flush_new(self) -> None:
+        """Make the names of all that have been moved durable.
+
+        Raises:
+            OSError: they are not certain to be.
+        """
+        self._flushes.directory(self.new)
+
+    def arrived(self) -> None:
+        """It is a message, and durable."""
         self._committed = True
         self._quota.note(self._stored, 1)
         self.discard()

@@ -50,15 +50,23 @@ class HeldDelivery:
 
     async def prepare(self) -> None:
         """See `Delivery.prepare`."""
-        await self._in_thread(lambda: self._complete().prepare())
+        await self._in_thread(lambda: self.complete().prepare())
 
     async def commit(self) -> None:
         """See `Delivery.commit`."""
-        await self._in_thread(lambda: self._complete().commit())
+        await self._in_thread(lambda: self.complete().commit())
+
+    def complete(self) -> Incoming:
+        """Return what has all its octets in a file; blocks.
+
+        Raises:
+            OSError, Condition: it cannot begin, or could not be written.
+        """
+        return self._write() if self._held or self._incoming is None else self._incoming
 
     async def close(self) -> None:
         """Let go of it; unless it was committed nothing is left."""
-        self._forget()
+        self.forget()
         self._held.clear()
         if self._incoming is not None and not self._incoming.finished:
             await in_delivery_thread(self._incoming.discard)
@@ -67,9 +75,10 @@ class HeldDelivery:
         try:
             await in_delivery_thread(step)
         finally:
-            self._forget()
+            self.forget()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Its octets are not in memory any more."""
         self._together.octets -= self._octets
         self._octets = 0
 
@@ -80,6 +89,3 @@ class HeldDelivery:
         self._held.clear()
         self._incoming.write(octets)
         return self._incoming
-
-    def _complete(self) -> Incoming:
-        return self._write() if self._held or self._incoming is None else self._incoming

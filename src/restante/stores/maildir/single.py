@@ -1,12 +1,13 @@
 """A Maildir of somebody who has it for himself: mail is put into it, and nothing else of ours."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
-from restante.errors import TemporaryFailure
+from restante.errors import Condition, TemporaryFailure
+from restante.maildrop import Delivery
 from restante.stores.files import in_delivery_thread, sync_directory
-from restante.stores.maildir import deleted, tracing
+from restante.stores.maildir import deleted, together, tracing
 from restante.stores.maildir.delivery import Incoming
 from restante.stores.maildir.folder import Folder
 from restante.stores.maildir.held import Held, HeldDelivery
@@ -37,6 +38,14 @@ class SingleMaildir:
             yield delivery
         finally:
             await delivery.close()
+
+    async def prepare_together(self, deliveries: Sequence[Delivery]) -> Sequence[Condition | None]:
+        """See `Traceable.prepare_together`."""
+        return await together.prepare(deliveries)
+
+    async def commit_together(self, deliveries: Sequence[Delivery]) -> Sequence[Condition | None]:
+        """See `Traceable.commit_together`."""
+        return await together.commit(deliveries)
 
     async def settle(self, _user: str, receipt: str) -> bool:
         """See `Traceable.settle`."""
