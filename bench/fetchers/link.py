@@ -37,31 +37,36 @@ def messages(number: int) -> Iterator[bytes]:
         yield header + body
 
 
-def measure(fetcher: Fetcher, server: Server, length: Length) -> float:
+def measure(fetcher: Fetcher, server: Server, length: Length, folder: Path) -> float:
     """Fetch all messages of a maildrop into an empty Maildir; returns the seconds.
+
+    Args:
+        fetcher: the program.
+        server: with the maildrop.
+        length: of the maildrop.
+        folder: a new one, which stays: ext4 looks for room much longer where many files have just been removed, and
+            the next fetcher would pay for it.
 
     Raises:
         RuntimeError: not each of them has come once.
     """
-    with tempfile.TemporaryDirectory(prefix="restante-fetchers-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        job = Job(FAR, server.port, length.user, keep=True, folder=folder)
-        began = time.perf_counter()
-        process = fetcher.start(job)
-        try:
-            process.wait(_TIMEOUT)
-        finally:
-            process.kill()
-            process.wait()
-        seconds = time.perf_counter() - began
-        files = list(fetched(job))
-        subjects = {path.read_bytes().partition(b"\nSubject: ")[2].partition(b"\n")[0] for path in files}
-        if len(files) != length.messages or len(subjects) != length.messages:
-            log = (folder / "log").read_text(encoding="utf-8", errors="replace")[-2000:]
-            raise RuntimeError(
-                f"{fetcher.name}: {len(files)} files, {len(subjects)} of {length.messages} messages; it says: {log}"
-            )
+    folder.mkdir(mode=0o755)
+    job = Job(FAR, server.port, length.user, keep=True, folder=folder)
+    began = time.perf_counter()
+    process = fetcher.start(job)
+    try:
+        process.wait(_TIMEOUT)
+    finally:
+        process.kill()
+        process.wait()
+    seconds = time.perf_counter() - began
+    files = list(fetched(job))
+    subjects = {path.read_bytes().partition(b"\nSubject: ")[2].partition(b"\n")[0] for path in files}
+    if len(files) != length.messages or len(subjects) != length.messages:
+        log = (folder / "log").read_text(encoding="utf-8", errors="replace")[-2000:]
+        raise RuntimeError(
+            f"{fetcher.name}: {len(files)} files, {len(subjects)} of {length.messages} messages; it says: {log}"
+        )
     return seconds
 
 
@@ -92,18 +97,21 @@ def report(choice: str, only: str, most: int, slow: int, rounds: int, delay: flo
                 with server(folder, [length.user for length in set(lengths.values())], NEAR) as running:
                     for length in set(lengths.values()):
                         running.fill(length.user, list(messages(length.messages)))
-                    _table(running, fetchers, lengths, rounds, delay)
+                    _table(running, fetchers, lengths, rounds, delay, folder)
     return 0
 
 
-def _table(server: Server, fetchers: list[Fetcher], lengths: dict[str, Length], rounds: int, delay: float) -> None:
+def _table(
+    server: Server, fetchers: list[Fetcher], lengths: dict[str, Length], rounds: int, delay: float, folder: Path
+) -> None:
     print(f"Server: {server.name}; delay {delay:g} ms one way, {2 * delay:g} ms there and back", end="")
     print(f" ({round_trip(server.port) * 1000:.1f} ms measured with TCP); {rounds} rounds, interleaved")
     print("Each destination was counted: all messages, none twice.\n")
     seconds: dict[str, list[float]] = {fetcher.name: [] for fetcher in fetchers}
-    for _ in range(rounds):
+    for turn in range(rounds):
         for fetcher in fetchers:
-            seconds[fetcher.name].append(measure(fetcher, server, lengths[fetcher.name]))
+            place = folder / f"{fetcher.name}-{turn}"
+            seconds[fetcher.name].append(measure(fetcher, server, lengths[fetcher.name], place))
             print(f"{fetcher.name}: {seconds[fetcher.name][-1]:.1f} s", file=sys.stderr, flush=True)
     print("| fetcher | messages | seconds | messages a second | restante is faster, times |")
     print("|---|---|---|---|---|")

@@ -11,8 +11,10 @@ import pytest
 from restante.errors import PermanentFailure, TemporaryFailure
 from restante.fetch import visit as visiting
 from restante.fetch.account import Account
-from restante.fetch.targets import CommandTarget
+from restante.fetch.targets import CommandTarget, StoreTarget
 from restante.maildrop import Delivery
+from restante.stores.maildir import MaildirStore
+from restante.stores.maildir.quota import Limits
 from tests.client.peer import Peer, multi
 from tests.fetch.site import Told, account, body, delivered, entries, good, shown, visit
 
@@ -255,6 +257,27 @@ def test_a_destination_that_fails(tmp_path: Path, error: Exception) -> None:
     assert str(error) in outcome.problems[0]
     assert not any(line.startswith(b"DELE") for line in peer.heard)
     assert not any(entry.delivered for entry in entries(one).values())
+
+
+def test_one_that_does_not_fit(tmp_path: Path) -> None:
+    """It stays at the server, with the reason, and the next visit tries it again; the others are delivered."""
+    bodies = {1: body(1), 2: body(2) * 100, 3: body(3)}
+    store = MaildirStore(f"{tmp_path}/{{user}}", quota=Limits(octets=1000))
+    with Peer(shown(IDS, bodies)) as peer:
+        one = account(tmp_path, peer.url, target=StoreTarget(store, "bob"), keep=0)
+        outcome = visit(one)
+        (problem,) = outcome.problems
+        assert problem.startswith("message 2 stays there: ")
+        assert [line for line in peer.heard if line.startswith(b"DELE")] == [b"DELE 1", b"DELE 3"]
+        assert {entry.id: (bool(entry.delivered), entry.receipt) for entry in entries(one).values()} == {
+            "a": (True, ""),
+            "b": (False, ""),
+            "c": (True, ""),
+        }
+        larger = replace(one, target=StoreTarget(MaildirStore(f"{tmp_path}/{{user}}"), "bob"))
+        (tmp_path / "bob" / "maildirsize").unlink()
+        assert good(larger).fetched == 1
+    assert len(list((tmp_path / "bob" / "new").iterdir())) == 3
 
 
 def test_a_command(tmp_path: Path) -> None:

@@ -72,12 +72,13 @@ class StoreTarget:
 
     def __init__(self, store: Receiver, user: str) -> None:
         self._store = store
+        self._traceable = store if isinstance(store, Traceable) else None
         self._user = user
 
     @property
     def exact(self) -> bool:
         """See `Target.exact`."""
-        return isinstance(self._store, Traceable)
+        return self._traceable is not None
 
     def deliver(self) -> AbstractAsyncContextManager[Delivery]:
         """See `Target.deliver`."""
@@ -85,20 +86,20 @@ class StoreTarget:
 
     async def prepare(self, deliveries: Sequence[Delivery]) -> Sequence[Condition | None]:
         """See `Target.prepare`."""
-        if isinstance(self._store, Traceable):
-            return await self._store.prepare_together(deliveries)
+        if self._traceable is not None:
+            return await self._traceable.prepare_together(deliveries)
         return [await _tried(delivery.prepare) for delivery in deliveries]
 
     async def commit(self, deliveries: Sequence[Delivery]) -> Sequence[Condition | None]:
         """See `Target.commit`."""
-        if isinstance(self._store, Traceable):
-            return await self._store.commit_together(deliveries)
+        if self._traceable is not None:
+            return await self._traceable.commit_together(deliveries)
         return [await _tried(delivery.commit) for delivery in deliveries]
 
     async def settle(self, receipt: str) -> bool:
         """See `Target.settle`."""
-        assert isinstance(self._store, Traceable)
-        return await self._store.settle(self._user, receipt)
+        assert self._traceable is not None
+        return await self._traceable.settle(self._user, receipt)
 
     async def close(self) -> None:
         """See `Target.close`."""

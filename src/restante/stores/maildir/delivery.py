@@ -99,7 +99,8 @@ class Incoming:
     def start_writing(self) -> None:
         """Let the disk begin with the octets; nobody waits for it."""
         # Advice about pages that are not on the disk yet makes Linux write them, and no other call of `os` does.
-        os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def prepare(self, *, flushed: bool = False) -> None:
         """Do all but the last step: the octets are durable, and there is room; may be called again.

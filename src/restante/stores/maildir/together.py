@@ -39,14 +39,15 @@ def _prepare(deliveries: Sequence[HeldDelivery]) -> list[Condition | None]:
         ready[place] = incoming
 
     _each(range(len(deliveries)), complete, failed)
-    flushed = False
-
-    def flush(place: int) -> None:
-        nonlocal flushed
-        ready[place].prepare(flushed=flushed)
-        flushed = ready[place].shares_flushes
-
-    _each(list(ready), flush, failed)
+    first = next(iter(ready.values()), None)
+    shared = first is not None and first.shares_flushes
+    try:
+        if first is not None and shared:
+            first.prepare()
+    except OSError as error:  # nobody knows whose octets it was, and the next flush would not tell
+        failed |= dict.fromkeys(ready, condition(error))
+    else:
+        _each(list(ready), lambda place: ready[place].prepare(flushed=shared), failed)
     return [failed.get(place) for place in range(len(deliveries))]
 
 
