@@ -15,8 +15,8 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.__main__ import Talk
 from bench.peers import PASSWORD, Peer, dovecot, dovecot_missing, restante
+from bench.talk import Talk
 
 USER = "large"
 BODY = b"From: a@example.org\nTo: b@example.org\nSubject: bench\n\n" + (b"x" * 70 + b"\n") * 8

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from restante.server.self_signed import self_signed
 
@@ -31,9 +31,14 @@ class Peer(NamedTuple):
     """Where TLS is spoken from the first octet; 0: nowhere."""
     lmtp_port: int = 0
     """Where mail comes in; 0: nowhere."""
+    mail: Path = Path()
+    """The folder of the Maildirs, each with the name of its user."""
 
     def cpu(self) -> float:
         """Seconds of CPU that the whole process tree has used, children that have ended included."""
+        return sum(self._used().values())
+
+    def _used(self) -> dict[int, float]:
         parents = {}
         used = {}
         for entry in Path("/proc").iterdir():
@@ -46,7 +51,20 @@ class Peer(NamedTuple):
         tree = {self.process}
         while found := {child for child, parent in parents.items() if parent in tree and child not in tree}:
             tree |= found
-        return sum(used.get(process, 0.0) for process in tree)
+        return {process: used.get(process, 0.0) for process in tree}
+
+    def memory(self) -> int:
+        """Octets of memory of the whole process tree; what processes share is divided among them (PSS)."""
+        octets = 0
+        for process in self.tree():
+            with suppress(OSError):
+                rollup = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii")
+                octets += sum(int(line.split()[1]) << 10 for line in rollup.splitlines() if line.startswith("Pss:"))
+        return octets
+
+    def tree(self) -> set[int]:
+        """Return the ids of its processes."""
+        return set(self._used())
 
 
 @contextmanager
@@ -54,13 +72,11 @@ def restante(folder: Path, workers: int, users: Sequence[bytes] = (USER,), *, tl
     """This project, as `restante serve` runs it: durable, undo on, log on."""
     more = ""
     if tls:
-        certificate, key = self_signed("localhost", "127.0.0.1")
-        (folder / "cert.pem").write_bytes(certificate)
-        (folder / "key.pem").write_bytes(key)
+        make_certificate(folder)
         more = '[[listener]]\nprotocol = "pop3"\naddress = "127.0.0.1:0"\ntls = "implicit"\n'
         more += '[tls]\ncertificate = "cert.pem"\nkey = "key.pem"\n'
     with _restante(folder, workers, users, more) as (process, ports):
-        yield Peer("Restante", ports[0], process, ports[-1] if tls else 0)
+        yield Peer("Restante", ports[0], process, ports[-1] if tls else 0, mail=folder / "mail-restante")
 
 
 @contextmanager
@@ -92,14 +108,22 @@ path = "mail-restante/{{user}}"
 {store}
 [limits]
 stop_grace = 0
+connections = 20000
+connections_per_address = 20000
+connections_before_login = 20000
 """,
         encoding="ascii",
     )
     (folder / "users").write_bytes(b"".join(user + b":{PLAIN}" + PASSWORD + b"\n" for user in users))
     (folder / "users").chmod(0o600)
     command = [sys.executable, "-m", "restante", "serve", "-c", str(configuration)]
+    identity = _as_nobody()
+    if identity:
+        for path in (folder / "users", folder / "key.pem", folder / "mail-restante"):
+            if path.exists():
+                os.chown(path, 65534, 65534)
     with (folder / "restante.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, **identity)
     assert process.stdout is not None
     try:
         ports = []
@@ -114,12 +138,33 @@ stop_grace = 0
         process.stdout.close()
 
 
+def make_certificate(folder: Path) -> None:
+    """Make a certificate with an ECDSA key, for all peers."""
+    if not (folder / "key.pem").exists():
+        certificate, key = self_signed("localhost", "127.0.0.1")
+        (folder / "cert.pem").write_bytes(certificate)
+        (folder / "key.pem").write_bytes(key)
+        (folder / "key.pem").chmod(0o600)
+
+
+def _as_nobody() -> dict[str, Any]:
+    """Return what starts a program as somebody who may do nothing else, where that is possible."""
+    identity: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": []}
+    if os.geteuid() != 0:
+        return {}
+    try:
+        done = subprocess.run([sys.executable, "-c", "import restante"], capture_output=True, check=False, **identity)
+    except PermissionError:
+        return {}
+    return {} if done.returncode else identity
+
+
 _DOVECOT = """
-base_dir = {folder}/dovecot
-state_dir = {folder}/dovecot
+base_dir = {folder}/{state}
+state_dir = {folder}/{state}
 log_path = /dev/null
 protocols = pop3 lmtp
-ssl = no
+{ssl}
 listen = 127.0.0.1
 disable_plaintext_auth = no
 default_internal_user = {user}
@@ -140,18 +185,23 @@ userdb {{
   args = uid={uid} gid={gid} home={folder}/mail-dovecot/%u
 }}
 service pop3-login {{
-  # The high-performance mode of its manual: one process serves many connections.
-  service_count = 0
+  # 0 is the high-performance mode of its manual: one process serves many connections.
+  service_count = {login_count}
   process_min_avail = {workers}
   chroot =
   inet_listener pop3 {{
     port = {port}
   }}
+  inet_listener pop3s {{
+    port = {tls_port}
+    ssl = {tls}
+  }}
 }}
 service pop3 {{
   # A process is used again for the next session.
-  service_count = 1000
+  service_count = {reused}
   process_min_avail = {workers}
+  process_limit = 2000
 }}
 service lmtp {{
   # One process serves one connection at a time.
@@ -162,6 +212,9 @@ service lmtp {{
     port = {lmtp_port}
   }}
 }}
+service auth {{
+  client_limit = 5000
+}}
 service anvil {{
   chroot =
 }}
@@ -169,34 +222,54 @@ service anvil {{
 
 
 @contextmanager
-def dovecot(folder: Path, workers: int, fsync: str = "never") -> Iterator[Peer]:
-    """Dovecot tuned as its manual says for speed.
+def dovecot(
+    folder: Path,
+    workers: int,
+    fsync: str = "never",
+    *,
+    tls: bool = False,
+    tuned: bool = True,
+    name: str = "Dovecot",
+) -> Iterator[Peer]:
+    """Dovecot.
 
     Args:
         folder: that holds everything.
         workers: processes.
         fsync: ``never``, or ``optimized``, its default: when mail comes in.
+        tls: on a port of its own, too.
+        tuned: as its manual says for speed; else as it is after it is installed.
+        name: in the table.
     """
-    with socket.socket() as one, socket.socket() as two:
+    with socket.socket() as one, socket.socket() as two, socket.socket() as three:
         ports = []
-        for probe in (one, two):
+        for probe in (one, two, three):
             probe.bind(("127.0.0.1", 0))
             ports.append(int(probe.getsockname()[1]))
-    port, lmtp_port = ports
-    configuration = folder / "dovecot.conf"
-    names = {"user": "nobody", "group": "nogroup", "uid": 65534, "gid": 65534, "fsync": fsync}
-    configuration.write_text(
-        _DOVECOT.format(folder=folder, port=port, lmtp_port=lmtp_port, workers=workers, **names), encoding="ascii"
-    )
-    for path in (folder / "mail-dovecot", *(folder / "mail-dovecot").rglob("*")):
-        os.chown(path, 65534, 65534)
+    port, lmtp_port, tls_port = ports
+    configuration = folder / f"{name}.conf".replace(" ", "-").lower()
+    if tls:
+        make_certificate(folder)
+    words = {"user": "nobody", "group": "nogroup", "uid": 65534, "gid": 65534, "fsync": fsync}
+    words |= {"reused": 1000 if tuned else 1, "login_count": 0 if tuned else 1, "workers": workers if tuned else 0}
+    words |= {"port": port, "lmtp_port": lmtp_port, "tls_port": tls_port if tls else 0, "tls": "yes" if tls else "no"}
+    words["ssl"] = f"ssl = yes\nssl_cert = <{folder}/cert.pem\nssl_key = <{folder}/key.pem" if tls else "ssl = no"
+    words["state"] = configuration.stem
+    configuration.write_text(_DOVECOT.format(folder=folder, **words), encoding="ascii")
+    _give_to_dovecot(folder / "mail-dovecot")
     process = subprocess.Popen([_dovecot_program(), "-F", "-c", str(configuration)], start_new_session=True)
     try:
         _wait_for_greeting(port)
-        yield Peer("Dovecot", port, process.pid, lmtp_port=lmtp_port)
+        yield Peer(name, port, process.pid, tls_port if tls else 0, lmtp_port, folder / "mail-dovecot")
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
+
+
+def _give_to_dovecot(mail: Path) -> None:
+    for path in (mail, *mail.rglob("*")):
+        if path.stat().st_uid != 65534:
+            os.chown(path, 65534, 65534)
 
 
 def _dovecot_program() -> str:
