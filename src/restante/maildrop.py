@@ -6,6 +6,7 @@ byte-stuffing and without the final ``.`` line (RFC 1939 section 11, P-081, P-08
 
 from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import cached_property
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from restante.auth import Principal
@@ -26,6 +27,28 @@ class Message(NamedTuple):
 
     0: all headers are ASCII, and there is only one form.
     """
+
+
+class Listing(tuple[Message, ...]):  # noqa: SLOT001  (its properties are kept)
+    """The messages of a maildrop, in their order, with what is worth to be worked out only once.
+
+    A store that keeps it gives every session the same one; any other sequence of messages does as well.
+    """
+
+    @cached_property
+    def octets(self) -> int:
+        """The sum of what RETR sends of each."""
+        return sum(message.octets for message in self)
+
+    @cached_property
+    def ascii(self) -> bool:
+        """All headers are ASCII."""
+        return not any(message.surrogate for message in self)
+
+    @cached_property
+    def ready(self) -> dict[str, Sequence[bytes]]:
+        """Replies that have been made already, in pieces, by their commands."""
+        return {}
 
 
 class MessageFile(Protocol):
@@ -73,6 +96,19 @@ class Maildrop(Protocol):
 
     async def close(self) -> None:
         """Release the lock.  Never deletes; may be called again."""
+        ...
+
+
+@runtime_checkable
+class Prompt(Protocol):
+    """A maildrop that can open messages at once; an add-on to `Maildrop`."""
+
+    def retrieve_now(self, number: int) -> tuple[int, int] | None:
+        """Open message `number` if nobody has to wait for a disk or a network; else None.
+
+        Returns:
+            a descriptor of a regular file, which the caller closes, and its octets.
+        """
         ...
 
 

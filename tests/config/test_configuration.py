@@ -17,7 +17,7 @@ from restante.errors import TemporaryFailure
 from restante.server.addresses import Address
 from restante.server.listener import Listener
 from restante.server.service import Door, Limits
-from restante.stores import flushing
+from restante.stores import flushing, systems
 from restante.stores.maildir import MaildirStore
 from restante.stores.memory import MemoryStore
 from tests.certificates import certificate
@@ -221,7 +221,7 @@ def test_durability(path: Path, monkeypatch: pytest.MonkeyPatch, table: str, flu
         calls.append(descriptor)
         return 0
 
-    monkeypatch.setattr(flushing, "_syncfs", syncfs)
+    monkeypatch.setattr(systems, "syncfs", syncfs)
     (path.parent / "mail").mkdir()
     asyncio.run(deliver(read(path, SMALL + table + "\n").store, b"one\r\n"))
     assert len(calls) == flushes

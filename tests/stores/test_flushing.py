@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from restante.errors import NoRoom, TemporaryFailure
-from restante.stores import flushing
+from restante.stores import flushing, systems
 from restante.stores.flushing import Always, Durability, Flushes, Group
 from restante.stores.maildir import MaildirStore
 from tests.stores.test_contract import contents, deliver
@@ -114,13 +114,13 @@ class Disk:
         return self.errors.pop() if self.errors else SYNCFS(descriptor)
 
 
-SYNCFS = flushing._syncfs
+SYNCFS = systems.syncfs
 
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     disk = Disk()
-    monkeypatch.setattr(flushing, "_syncfs", disk.syncfs)
+    monkeypatch.setattr(systems, "syncfs", disk.syncfs)
     yield disk
     disk.go.set()
 

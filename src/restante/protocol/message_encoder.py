@@ -10,17 +10,19 @@ class MessageEncoder:
     Args:
         lines: body lines that TOP asked for; None for the whole message (RETR).
         surrogate: the client gets the form whose headers are ASCII (RFC 6856 section 2.1, P-256).
+        wire_form: the stored octets are what RETR sends (`restante.maildrop.Message.wire_form`).
     """
 
-    __slots__ = ("_crlf", "_stuffer", "_surrogate", "_top", "octets")
+    __slots__ = ("_as_it_is", "_crlf", "_stuffer", "_surrogate", "_top", "octets")
 
-    def __init__(self, lines: int | None = None, *, surrogate: bool = False) -> None:
+    def __init__(self, lines: int | None = None, *, surrogate: bool = False, wire_form: bool = False) -> None:
         self.octets = 0
         """Octets passed so far, before byte-stuffing."""
         self._crlf = CrlfLines()
         self._surrogate = Surrogate() if surrogate else None
         self._top = None if lines is None else TopLines(lines)
         self._stuffer = ByteStuffer()
+        self._as_it_is = wire_form and lines is None and not surrogate
 
     @property
     def satisfied(self) -> bool:
@@ -29,12 +31,15 @@ class MessageEncoder:
 
     def feed(self, data: bytes) -> bytes:
         """Encode the next piece of the stored message."""
+        if self._as_it_is:
+            self.octets += len(data)
+            return data
         lines = self._crlf.feed(data)
         return self._pass(lines if self._surrogate is None else self._surrogate.feed(lines))
 
     def finish(self) -> bytes:
         """Return the end of the reply: the line end that the message lacks, and the terminator."""
-        if self.satisfied:
+        if self.satisfied or self._as_it_is:
             return TERMINATOR
         lines = self._crlf.finish()
         if self._surrogate is not None:

@@ -5,7 +5,7 @@ from enum import Enum
 from itertools import islice
 
 from restante.errors import NoSuchMessage, Text
-from restante.maildrop import Message
+from restante.maildrop import Listing, Message
 
 SLICE = 1000
 """Messages of a long listing that are looked at in one step (P-295)."""
@@ -25,14 +25,18 @@ class Headers(Enum):
 class ScanListing:
     """Messages by their numbers, which never change while the session lasts (P-048, P-078)."""
 
-    __slots__ = ("_messages", "_total", "deleted", "headers", "octets", "size_of")
+    __slots__ = ("_messages", "_shared", "_size_of", "_total", "deleted", "headers", "octets")
 
     def __init__(self, messages: Sequence[Message] = (), headers: Headers = Headers.RAW) -> None:
         self._messages = messages
         self.headers = headers
-        self.size_of: Callable[[Message], int] = _with_surrogate if headers is Headers.SURROGATE else _as_it_is
-        """Returns the octets that RETR sends of a message in this session."""
-        self._total = sum(map(self.size_of, messages))
+        self._shared = messages if isinstance(messages, Listing) else Listing(messages)
+        if headers is Headers.SURROGATE and not self._shared.ascii:
+            self._size_of = _with_surrogate
+            self._total = sum(map(_with_surrogate, messages))
+        else:
+            self._size_of = _as_it_is
+            self._total = self._shared.octets
         self.deleted: set[int] = set()
         """Numbers of the messages that are marked as deleted."""
         self.octets = self._total
@@ -48,7 +52,7 @@ class ScanListing:
 
     def size(self, number: int) -> int:
         """The octets that RETR sends of a message."""
-        return self.size_of(self[number])
+        return self._size_of(self[number])
 
     def needs_surrogate(self, number: int) -> bool:
         """The message goes out in another form than it is stored in."""
@@ -96,11 +100,29 @@ class ScanListing:
         self.deleted.clear()
         self.octets = self._total
 
-    def slices(self, line: Callable[[int, Message], bytes]) -> Iterator[bytes]:
-        """Make the lines of a multi-line listing, some at a time; deleted messages leave gaps (P-078, P-127)."""
+    def scan_lines(self) -> Iterator[bytes]:
+        """Make the lines that answer LIST, some at a time; deleted messages leave gaps (P-078)."""
+        size = self._size_of
+        kind = "LIST" if size is _as_it_is else "LIST with surrogates"
+        return self._slices(kind, lambda number, message: b"%d %d\r\n" % (number, size(message)))
+
+    def unique_ids(self) -> Iterator[bytes]:
+        """Make the lines that answer UIDL, in the same way (P-127)."""
+        return self._slices("UIDL", lambda number, message: b"%d %b\r\n" % (number, message.unique_id.encode("ascii")))
+
+    def _slices(self, kind: str, line: Callable[[int, Message], bytes]) -> Iterator[bytes]:
+        ready = self._shared.ready
+        if not self.deleted and kind in ready:
+            yield from ready[kind]
+            return
+        made = []
         numbered = enumerate(self._messages, 1)
         while messages := list(islice(numbered, SLICE)):
-            yield b"".join([line(number, message) for number, message in messages if number not in self.deleted])
+            lines = b"".join([line(number, message) for number, message in messages if number not in self.deleted])
+            made.append(lines)
+            yield lines
+        if not self.deleted:
+            ready[kind] = made
 
 
 def _as_it_is(message: Message) -> int:

@@ -1,10 +1,9 @@
 """The TRANSACTION state: the commands that work on the listing (RFC 1939 sections 5 to 7)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import ClassVar
 
 from restante.errors import CommandError, NeedsUtf8
-from restante.maildrop import Message
 from restante.protocol.commands import Command
 from restante.protocol.events import Event, Retrieve, Statistics, Update
 from restante.protocol.framing import TERMINATOR
@@ -54,10 +53,10 @@ class Transaction(Stage):
             lines = TERMINATOR
         self.replies.add(lines)
 
-    def _list_all(self, line: Callable[[int, Message], bytes]) -> None:
+    def _list_all(self, slices: Iterator[bytes]) -> None:
         """Send a multi-line listing, in slices."""
         self.summary()
-        self.slices = self.listing.slices(line)
+        self.slices = slices
 
     def _stat(self, _: list[bytes]) -> None:
         self.replies.answer(f"{len(self.listing)} {self.listing.octets}")  # P-072: nothing after the second number
@@ -67,15 +66,14 @@ class Transaction(Stage):
             number = self._readable(arguments[0])
             self.replies.answer(f"{number} {self.listing.size(number)}")
         else:
-            size = self.listing.size_of
-            self._list_all(lambda number, message: b"%d %d\r\n" % (number, size(message)))
+            self._list_all(self.listing.scan_lines())
 
     def _uidl(self, arguments: list[bytes]) -> None:
         if arguments:
             number = self.listing.number(arguments[0])
             self.replies.answer(f"{number} {self.listing[number].unique_id}")
         else:
-            self._list_all(lambda number, message: b"%d %b\r\n" % (number, message.unique_id.encode("ascii")))
+            self._list_all(self.listing.unique_ids())
 
     def _readable(self, digits: bytes) -> int:
         """Read a message number, and refuse what this client could not read (P-180, P-256)."""
@@ -97,7 +95,11 @@ class Transaction(Stage):
             self.replies.ok("{octets} octets", octets=self.listing.size(event.number))
         else:
             self.replies.ok("top of message follows")
-        return MessageEncoder(event.lines, surrogate=self.listing.needs_surrogate(event.number))
+        return MessageEncoder(
+            event.lines,
+            surrogate=self.listing.needs_surrogate(event.number),
+            wire_form=self.listing[event.number].wire_form,
+        )
 
     def retrieved(self, event: Retrieve, octets: int) -> None:
         """A message has been sent."""

@@ -2,16 +2,18 @@
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+import os
+from functools import cache
+from typing import TYPE_CHECKING, cast
 
 from restante.errors import AuthenticationFailed, Condition, TemporaryFailure
-from restante.maildrop import Correctable, Maildrop
+from restante.maildrop import Correctable, Maildrop, Prompt
 from restante.protocol.events import Event, FindRecord, Login, Pause, Retrieve, Update
 from restante.protocol.policy import Terms
 from restante.protocol.pop3_server import Session, State
 from restante.server.conversation import Conversation
 from restante.server.gate import Gate
-from restante.server.reading import MessageReader
+from restante.server.reading import MessageReader, read_now
 from restante.server.wire import Wire
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ class Connection(Conversation[Session]):
     def __init__(self, server: "Server", wire: Wire) -> None:
         super().__init__(server, wire)
         self._maildrop: Maildrop | None = None
+        self._prompt: Prompt | None = None
         self._user = ""
         self._mechanism = ""
         self._tls = ""
@@ -68,6 +71,26 @@ class Connection(Conversation[Session]):
         terms = self._service.terms(door.cleartext_login, self._peer, stls=door.tls == "starttls", tls=self._wire.tls)
         self._tls = terms.tls
         return terms
+
+    def _answer_at_once(self, event: Event) -> bool:
+        return isinstance(event, Retrieve) and self._prompt is not None and self._retrieve_now(event, self._prompt)
+
+    def _retrieve_now(self, event: Retrieve, maildrop: Prompt) -> bool:
+        """Answer with a message that is not long, and in the page cache; most are."""
+        opened = maildrop.retrieve_now(event.number)
+        if opened is None:
+            return False
+        descriptor, octets = opened
+        try:
+            message = read_now(descriptor, octets, self._server.buffer)
+        finally:
+            os.close(descriptor)
+        if message is None:
+            return False
+        self._session.message_follows()
+        self._session.message_data(message)
+        self._complete(event)
+        return True
 
     def _begin_work(self, event: Event) -> None:
         if isinstance(event, Pause):
@@ -108,6 +131,7 @@ class Connection(Conversation[Session]):
             raise
         self._user, self._mechanism = principal.user, event.mechanism
         self._maildrop = await self._service.store.open(principal)
+        self._prompt = cast("Prompt", self._maildrop) if _is_prompt(type(self._maildrop)) else None
         self._wire.logged_in()
         if not self._over():
             self._session.login_succeeded(self._maildrop.listing, read_only=principal.read_only)
@@ -129,10 +153,14 @@ class Connection(Conversation[Session]):
                     await asyncio.sleep(0)  # a peer that keeps up with us must not keep us from the others
                 if self._over():
                     return
-            if not session.message_complete() and isinstance(self._maildrop, Correctable):
-                self._maildrop.distrust(event.number)
+            self._complete(event)
         finally:
             reader.close()
+
+    def _complete(self, event: Retrieve) -> None:
+        assert self._maildrop is not None
+        if not self._session.message_complete() and isinstance(self._maildrop, Correctable):
+            self._maildrop.distrust(event.number)
 
     async def _read(self, reader: MessageReader) -> bytes:
         try:
@@ -179,3 +207,8 @@ class Connection(Conversation[Session]):
             self._loop.time() - self._started,
             self._session.end_reason,
         )
+
+
+@cache  # to look at an object for the methods of a protocol takes longer than all the rest of a login
+def _is_prompt(kind: type) -> bool:
+    return issubclass(kind, Prompt)

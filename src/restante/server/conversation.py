@@ -363,4 +363,5 @@ class Conversation(ABC, Generic[S]):
     @property
     def _lingering(self) -> bool:
         """We end the session while the peer may still be sending."""
-        return self._leaving and (self._session.end_reason != "quit" or self._session.input_octets > 0)
+        expected = self._session.end_reason in ("quit", "quit before login")
+        return self._leaving and (not expected or self._session.input_octets > 0)

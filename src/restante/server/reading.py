@@ -14,6 +14,23 @@ _WOULD_BLOCK = {errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 
 
+def read_now(descriptor: int, octets: int, room: memoryview) -> bytes | None:
+    """Return all octets of a file if the page cache holds them; None: it does not, or they are too many.
+
+    Args:
+        descriptor: of a regular file.
+        octets: that it has.
+        room: for them.
+    """
+    if octets > len(room) or not _NOWAIT:
+        return None
+    try:
+        got = os.preadv(descriptor, [room[:octets]], 0, _NOWAIT)
+    except OSError:
+        return None
+    return bytes(room[:octets]) if got == octets else None
+
+
 class MessageReader:
     """Gives the octets of a message piece by piece.
 

@@ -3,7 +3,6 @@
 The trade-off is in docs/decisions/0019-durability.md.
 """
 
-import ctypes
 import logging
 import os
 import platform
@@ -11,22 +10,15 @@ import re
 import threading
 from typing import Protocol
 
+from restante.stores import systems
 from restante.stores.files import sync_directory
 
 log = logging.getLogger("restante.store")
 
 _REPORTING_KERNEL = (5, 8)
 """From this Linux on syncfs(2) tells that something could not be written."""
-_FLUSHED_AS_A_WHOLE = {
-    0xEF53: "ext4",
-    0x58465342: "XFS",
-    0x9123683E: "Btrfs",
-    0xF2F52010: "F2FS",
-    0x01021994: "tmpfs",
-}
-"""File systems, by the magic number of statfs(2), where one syncfs(2) is as good as an fsync(2) of each file."""
-_STATFS = 256
-"""Octets; more than any system's structure has."""
+_FLUSHED_AS_A_WHOLE = {kind: name for kind, name in systems.LOCAL.items() if name not in ("ZFS", "overlay")}
+"""File systems where one syncfs(2) is as good as an fsync(2) of each file."""
 
 
 class Flushes(Protocol):
@@ -198,7 +190,7 @@ class _FileSystem:
         self._begun += 1
         self._turn.release()
         try:
-            error = _syncfs(self._descriptor)
+            error = systems.syncfs(self._descriptor)
         finally:
             self._turn.acquire()
             self._flushing = False
@@ -211,25 +203,14 @@ class _FileSystem:
         os.close(self._descriptor)
 
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _syncfs(descriptor: int) -> int:
-    """Flush a file system; returns the number of the error, 0 for none.  The interpreter's lock is free meanwhile."""
-    return ctypes.get_errno() if _libc.syncfs(descriptor) else 0
-
-
 def _why_not(directory: str) -> str:
     """Say why syncfs(2) will not do for a directory; ``""``: it will."""
     version = re.match(r"(\d+)\.(\d+)", platform.release())
-    if platform.system() != "Linux" or version is None or not hasattr(_libc, "syncfs"):
+    if platform.system() != "Linux" or version is None or not systems.has_syncfs():
         return "it needs Linux"
     if (int(version[1]), int(version[2])) < _REPORTING_KERNEL:
         return "it needs Linux 5.8, whose syncfs reports errors"
-    room = ctypes.create_string_buffer(_STATFS)
-    if _libc.statfs(os.fsencode(directory), room):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), directory)
-    kind = ctypes.c_long.from_buffer(room).value & 0xFFFFFFFF
+    kind = systems.kind_of_file_system(directory)
     if kind not in _FLUSHED_AS_A_WHOLE:
         return f"it needs one of {', '.join(_FLUSHED_AS_A_WHOLE.values())}"
     return ""

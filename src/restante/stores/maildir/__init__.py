@@ -27,6 +27,7 @@ from restante.stores.maildir.folder import Folder
 from restante.stores.maildir.held import Held, HeldDelivery
 from restante.stores.maildir.listing import scan
 from restante.stores.maildir.names import NameGenerator
+from restante.stores.maildir.prompt import LocalDisks, open_known
 from restante.stores.maildir.quota import Limits, Quota
 from restante.stores.maildir.records import Memory, Snapshot
 from restante.stores.maildir.removal import remove
@@ -76,12 +77,19 @@ class MaildirStore:
         self._durability = durability
         self._memory = Memory()
         self._seen = Seen()
+        self._disks = LocalDisks()
         self.held = Held()
         """What deliveries hold in memory."""
 
     async def open(self, principal: Principal) -> Maildrop:
         """See `MaildropStore.open`."""
-        return await in_thread(self._open, principal.user)
+        folder = self.folder(principal.user)
+        opened = None if self._login_delay or self._expire else open_known(folder, self._memory, self._disks)
+        if opened is None:
+            return await in_thread(self._open, folder)
+        if opened.snapshot is None:
+            return await in_thread(self._open, folder, opened.lock)
+        return self._maildrop(folder, opened.snapshot, opened.lock)
 
     @asynccontextmanager
     async def deliver(self, user: str) -> AsyncIterator[HeldDelivery]:
@@ -173,10 +181,12 @@ class MaildirStore:
         """
         return Folder(self._template.path(user))
 
-    def _open(self, user: str) -> Maildrop:
-        folder = self._existing(user)
-        lock = folder.lock()
+    def _open(self, folder: Folder, lock: int = -1) -> Maildrop:
+        if lock < 0:
+            self._make(folder)
+            lock = folder.lock()
         try:
+            self._disks.learn(folder, lock)
             if self._login_delay:
                 folder.check_delay(self._login_delay)
             snapshot = scan(folder, self._memory)
@@ -190,7 +200,19 @@ class MaildirStore:
         except BaseException:
             os.close(lock)  # P-043: released before the reply
             raise
-        return MaildirMaildrop(folder, self._memory, snapshot, lock, Quota(folder, self._quota), keep=self._undo > 0)
+        _ = snapshot.listing.octets, snapshot.listing.ascii  # worked out here, where nobody waits for it
+        return self._maildrop(folder, snapshot, lock)
+
+    def _maildrop(self, folder: Folder, snapshot: Snapshot, lock: int) -> Maildrop:
+        return MaildirMaildrop(
+            folder,
+            self._memory,
+            snapshot,
+            lock,
+            Quota(folder, self._quota),
+            keep=self._undo > 0,
+            prompt=self._disks.holds(os.fstat(lock).st_dev),
+        )
 
     def _without_expired(self, folder: Folder, snapshot: Snapshot, days: int) -> Snapshot:
         expired = folder.expired(snapshot.messages, days)
@@ -248,11 +270,6 @@ class MaildirStore:
             return [one.unique_id for one in back]
         finally:
             os.close(lock)
-
-    def _existing(self, user: str) -> Folder:
-        folder = self.folder(user)
-        self._make(folder)
-        return folder
 
     def _make(self, folder: Folder) -> None:
         self._template.check_mounted()

@@ -20,6 +20,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 import msgspec
 
 from restante.errors import PermanentFailure
+from restante.maildrop import Listing
 from restante.stores.files import create, read_file, unlink_if_there, write_all
 from restante.stores.maildir.records import EMPTY, Snapshot, Stamp, Stored
 
@@ -81,7 +82,7 @@ def read(path: str) -> Snapshot:
         return EMPTY
     if found.quoted:
         messages = [one._replace(paths=tuple(map(_unquoted, one.paths))) for one in messages]
-    listing = tuple(one.message for one in messages)
+    listing = Listing(one.message for one in messages)
     return Snapshot(tuple(messages), listing, found.scanned, found.new, found.cur, found.ids)
 
 

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from restante.maildrop import Message
+from restante.maildrop import Listing, Message
 
 UNREADABLE = -1
 """Stands for the size of a file that could not be read when it was listed."""
@@ -71,7 +71,7 @@ class Snapshot(NamedTuple):
 
     messages: tuple[Stored, ...] = ()
     """In their order."""
-    listing: tuple[Message, ...] = ()
+    listing: Listing = Listing()
     """The same, as a session sees them."""
     scanned: float = 0.0
     """When each file was looked at, in seconds since 1970."""
@@ -85,7 +85,7 @@ class Snapshot(NamedTuple):
     def of(cls, messages: Iterable[Stored], scanned: float = 0.0) -> "Snapshot":
         """Make one that trusts no folder."""
         messages = tuple(messages)
-        return cls(messages, tuple(stored.message for stored in messages), scanned)
+        return cls(messages, Listing(stored.message for stored in messages), scanned)
 
     def trusts(self, directory: str, stamp: Stamp, now: float) -> bool:
         """Say whether a folder holds what it held then.
@@ -115,6 +115,10 @@ class Memory:
         self._messages = 0
         self._maildrops: dict[str, tuple[Stamp | None, Snapshot]] = {}
         self._lock = threading.Lock()
+
+    def knows(self, path: str) -> bool:
+        """Say whether a Maildir has been looked at."""
+        return path in self._maildrops
 
     def of(self, path: str) -> tuple[Stamp | None, Snapshot]:
         """Return what is known of a Maildir, and the index that holds it (None: none does)."""

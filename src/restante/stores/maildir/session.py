@@ -10,7 +10,7 @@ from typing import BinaryIO
 from restante.errors import TemporaryFailure, UpdateIncomplete
 from restante.maildrop import Given, MessageFile
 from restante.stores.files import condition, in_thread
-from restante.stores.maildir import adopting, listing
+from restante.stores.maildir import adopting, listing, prompt
 from restante.stores.maildir.folder import SEARCHES, Folder
 from restante.stores.maildir.measuring import examine, is_as_measured
 from restante.stores.maildir.quota import Quota
@@ -28,10 +28,11 @@ class MaildirMaildrop:
         lock: descriptor of the lock.
         quota: of the maildrop.
         keep: whether deleted messages can be brought back.
+        prompt: it is on a disk of this machine.
     """
 
-    def __init__(
-        self, folder: Folder, memory: Memory, snapshot: Snapshot, lock: int, quota: Quota, *, keep: bool
+    def __init__(  # noqa: PLR0913
+        self, folder: Folder, memory: Memory, snapshot: Snapshot, lock: int, quota: Quota, *, keep: bool, prompt: bool
     ) -> None:
         self._folder = folder
         self._memory = memory
@@ -39,6 +40,7 @@ class MaildirMaildrop:
         self._lock = lock
         self._quota = quota
         self._keep = keep
+        self._prompt = prompt
         self._now: list[Stored] | tuple[Stored, ...] = snapshot.messages
         """The messages as far as is known now; a list once it differs from the snapshot."""
         self._suspects: set[int] = set()
@@ -53,6 +55,14 @@ class MaildirMaildrop:
     async def retrieve(self, number: int) -> MessageFile:
         """See `Maildrop.retrieve`."""
         return await in_thread(self._retrieve, number)
+
+    def retrieve_now(self, number: int) -> tuple[int, int] | None:
+        """See `Prompt.retrieve_now`."""
+        stored, listed = self._now[number - 1], self.listing[number - 1]
+        if stored.message is not listed and stored.message != listed:
+            return None
+        descriptor = prompt.open_message(self._folder, stored) if self._prompt else -1
+        return None if descriptor < 0 else (descriptor, stored.size)
 
     def _retrieve(self, number: int) -> BinaryIO:
         for _ in range(SEARCHES + 1):

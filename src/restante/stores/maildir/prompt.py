@@ -1,0 +1,100 @@
+"""What a Maildir can do at once, in the event loop, because all that it takes is in memory.
+
+Whatever is not, or is not as it was known, is left to a thread, which also finds out why.  Nothing here may wait for a
+disk or a network: maildrops on file systems of other machines are always left to threads.
+"""
+
+import fcntl
+import os
+import time
+from typing import NamedTuple
+
+from restante.errors import MaildropInUse
+from restante.stores import systems
+from restante.stores.files import READ_FLAGS
+from restante.stores.maildir import ids, index
+from restante.stores.maildir.folder import Folder
+from restante.stores.maildir.measuring import is_as_measured
+from restante.stores.maildir.records import DIRECTORIES, Memory, Snapshot, Stored
+
+_LOCK_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+class LocalDisks:
+    """Remembers which disks belong to this machine."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, bool] = {}
+
+    def learn(self, folder: Folder, descriptor: int) -> None:
+        """Look where a Maildir is; blocks."""
+        device = os.fstat(descriptor).st_dev
+        if device not in self._known:
+            self._known[device] = systems.is_local(folder.path)
+
+    def holds(self, device: int) -> bool:
+        """Say whether that device is known to be one of them."""
+        return self._known.get(device, False)
+
+
+class Opened(NamedTuple):
+    """A Maildir that is locked."""
+
+    lock: int
+    """Descriptor of the lock."""
+    snapshot: Snapshot | None
+    """What is in it; None: it has changed, or may have, and a thread must look."""
+
+
+def open_known(folder: Folder, memory: Memory, disks: LocalDisks) -> Opened | None:
+    """Lock a Maildir that has been opened before; None: that would take waiting.
+
+    Raises:
+        MaildropInUse: somebody else has it (P-041).
+    """
+    # Root must look at each folder first (`Folder.check_links`).
+    if not memory.knows(folder.path) or os.geteuid() == 0:
+        return None
+    lock = systems.open_cached(folder.ours("lock"), _LOCK_FLAGS)
+    if lock < 0:
+        return None
+    try:
+        status = os.fstat(lock)
+        if not disks.holds(status.st_dev) or status.st_nlink != 1:
+            os.close(lock)
+            return None
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise MaildropInUse(folder.path) from None
+    except OSError:
+        os.close(lock)
+        return None
+    return Opened(lock, _unchanged(folder, memory))
+
+
+def _unchanged(folder: Folder, memory: Memory) -> Snapshot | None:
+    """Return what was known if it still holds (docs/decisions/0016)."""
+    stamp, snapshot = memory.of(folder.path)
+    try:
+        now = time.time()
+        holds = (
+            index.stamp(folder.ours(index.NAME)) == stamp
+            and all(snapshot.trusts(one, folder.stamp(one), now) for one in DIRECTORIES)
+            and ids.stamp(folder.ours(ids.NAME)) == snapshot.ids
+        )
+    except OSError:
+        return None
+    return snapshot if holds else None
+
+
+def open_message(folder: Folder, stored: Stored) -> int:
+    """Open a message that is what it was when it was listed; returns its descriptor, -1: that would take waiting."""
+    descriptor = systems.open_cached(folder.join(stored.path), READ_FLAGS)
+    if descriptor < 0:
+        return -1
+    status = os.fstat(descriptor)
+    if status.st_ino == stored.inode and is_as_measured(stored, status):
+        return descriptor
+    os.close(descriptor)
+    return -1

@@ -1,0 +1,83 @@
+"""What is asked of the system beyond `os`: kinds of file systems, their flushes, and files that need no waiting."""
+
+import ctypes
+import os
+import platform
+from functools import cache
+
+LOCAL = {
+    0xEF53: "ext4",
+    0x58465342: "XFS",
+    0x9123683E: "Btrfs",
+    0xF2F52010: "F2FS",
+    0x01021994: "tmpfs",
+    0x2FC12FC1: "ZFS",
+    0x794C7630: "overlay",
+}
+"""File systems on disks of this machine, by the magic number of statfs(2)."""
+_STATFS = 256
+"""Octets; more than any system's structure has."""
+_OPENAT2 = 437
+"""Number of openat2(2), the same on every architecture."""
+_RESOLVE_CACHED = 0x20
+"""Fail with EAGAIN where a look-up would have to wait (Linux 5.12)."""
+_AT_FDCWD = -100
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def kind_of_file_system(directory: str) -> int:
+    """Return the magic number of the file system that a directory is on.
+
+    Raises:
+        OSError: nobody can tell.
+    """
+    room = ctypes.create_string_buffer(_STATFS)
+    if _libc.statfs(os.fsencode(directory), room):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), directory)
+    return ctypes.c_long.from_buffer(room).value & 0xFFFFFFFF
+
+
+def is_local(directory: str) -> bool:
+    """Say whether a directory is on a disk of this machine, so that nobody waits for a network."""
+    try:
+        return platform.system() == "Linux" and kind_of_file_system(directory) in LOCAL
+    except OSError:
+        return False
+
+
+def syncfs(descriptor: int) -> int:
+    """Flush a file system; returns the number of the error, 0 for none.  The interpreter's lock is free meanwhile."""
+    return ctypes.get_errno() if _libc.syncfs(descriptor) else 0
+
+
+def has_syncfs() -> bool:
+    """Say whether there is syncfs(2)."""
+    return hasattr(_libc, "syncfs")
+
+
+class _How(ctypes.Structure):
+    """``struct open_how``."""
+
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+@cache
+def _how(flags: int) -> _How:
+    return _How(flags, 0, _RESOLVE_CACHED)
+
+
+_syscall = _libc.syscall
+_syscall.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t)
+_syscall.restype = ctypes.c_long
+_can = platform.system() == "Linux"
+
+
+def open_cached(path: str, flags: int) -> int:
+    """Open a file if all of its path is in memory; returns its descriptor, -1 where that is not so.
+
+    Whoever gets -1, for whatever reason, opens it in a thread, and learns the reason there.
+    """
+    if not _can:
+        return -1
+    return int(_syscall(_OPENAT2, _AT_FDCWD, os.fsencode(path), ctypes.byref(_how(flags)), ctypes.sizeof(_How)))
