@@ -5,17 +5,21 @@ import re
 import select
 import signal
 import socket
+import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from restante.server.supervisor import MAX_FAILED_STARTS
 from tests.cli.program import (
     TIMEOUT,
     Client,
     Running,
     done,
+    free_port,
     greeted,
     names,
     post_office,
@@ -26,6 +30,8 @@ from tests.cli.program import (
 )
 
 workers = pytest.mark.parametrize("workers", [1, 2])
+DIED = "the next one starts"
+"""In every line of the log about a worker that died."""
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc to find the workers in")
 
 
@@ -146,7 +152,7 @@ def test_told_to_reload_as_soon_as_it_is_ready(tmp_path: Path, workers: int) -> 
         server.signal(signal.SIGHUP)
         with greeted(server.port):
             pass
-        assert not any("ended with status" in line for line in server.stop())
+        assert not any(DIED in line for line in server.stop())
 
 
 # -- stop -------------------------------------------------------------------------------------------
@@ -287,7 +293,7 @@ def test_a_changed_configuration_counts_for_sessions_that_begin_later(tmp_path: 
             with greeted(server.port) as client:
                 assert client.login(b"bob", b"b").startswith(b"-ERR [AUTH]")
             assert old.login(b"bob", b"b").startswith(b"+OK")
-        assert not any("ended with status" in line for line in server.stop())
+        assert not any(DIED in line for line in server.stop())
 
 
 @workers
@@ -309,7 +315,7 @@ def test_a_broken_configuration_is_not_taken(tmp_path: Path, workers: int) -> No
     said = [line for line in log if "not reloaded" in line]
     assert all(f"{path}:{good.count(chr(10)) + 1}: idle_timeout" in line for line in said)
     assert 1 <= len(said) <= (1 if workers == 1 else workers + 1)
-    assert not any("Traceback" in line or line.startswith(" ") or "ended" in line for line in log if line not in said)
+    assert not any("Traceback" in line or line.startswith(" ") or DIED in line for line in log if line not in said)
 
 
 def test_a_good_configuration_after_a_broken_one(tmp_path: Path) -> None:
@@ -359,14 +365,13 @@ def test_dead_workers_are_replaced_and_no_connection_is_lost(tmp_path: Path) -> 
             with ExitStack() as stack:
                 clients = [stack.enter_context(Client(server.port)) for _ in range(8)]
                 assert session.line() == b""
-                said = {server.log.until("ended with status") for _ in before}
+                said = {server.log.until(DIED) for _ in before}
                 for client in clients:
                     assert client.line().startswith(b"+OK ")
                 # The kernel let go of the lock of the session that died (P-042).
                 assert clients[0].login(b"bob", b"b").startswith(b"+OK")
-        assert {
-            int(number) for line in said for number in re.findall(r"worker (\d+) ended with status -9", line)
-        } == before
+        killed = r"worker (\d+) was killed by SIGKILL; the next one starts at once"
+        assert {int(number) for line in said for number in re.findall(killed, line)} == before
         assert not all_workers(server, 2) & before
         assert server.stop() is not None
         assert refuses(server.port)
@@ -378,7 +383,7 @@ def test_one_dead_worker_does_not_touch_the_other(tmp_path: Path) -> None:
         server.ready()
         first, second = all_workers(server, 2)
         os.kill(first, signal.SIGKILL)
-        assert f"worker {first} ended" in server.log.until("ended with status")
+        assert f"worker {first} was killed by SIGKILL" in server.log.until(DIED)
         assert second in all_workers(server, 2, without=frozenset({first}))
         for _ in range(8):
             with greeted(server.port) as client:
@@ -400,20 +405,113 @@ def test_workers_end_with_their_parent(tmp_path: Path) -> None:
         assert refuses(server.port)
 
 
+@pytest.fixture
+def changed_program(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Run these lines of Python first in every program that is started."""
+
+    def change(lines: str) -> None:
+        lines = f"import os\nfrom restante.cli import main\nfrom restante.server import supervisor\n{lines}\nmain()"
+        monkeypatch.setattr("tests.cli.program.PROGRAM", (sys.executable, "-c", lines))
+
+    return change
+
+
 @needs_proc
 @pytest.mark.parametrize("at_a_time", [1, 2])
-def test_it_gives_up_when_workers_keep_dying(tmp_path: Path, at_a_time: int) -> None:
-    """A worker that dies as soon as it lives is replaced a few times only; then one line, and status 1."""
+def test_it_never_gives_up_once_it_has_served(
+    tmp_path: Path, at_a_time: int, changed_program: Callable[[str], None]
+) -> None:
+    """However many workers die in a row, each as soon as it lives."""
+    changed_program("supervisor.FIRST_WAIT = 0")
     with running("serve", "-c", post_office(tmp_path, workers=2)) as server:
         server.ready()
         dead: frozenset[int] = frozenset()
-        for _ in range(-(-5 // at_a_time)):
+        for _ in range(-(-(2 * MAX_FAILED_STARTS) // at_a_time)):
             victims = sorted(all_workers(server, 2, dead))[:at_a_time]
             dead |= set(victims)
             server.signal(signal.SIGSTOP)  # so that it finds all of them dead at once
             for process in victims:
                 kill(process)
             server.signal(signal.SIGCONT)
-        server.log.until("giving up")
-        assert server.wait() == 1
-        assert refuses(server.port)
+        for _ in range(8):
+            with greeted(server.port):
+                pass
+        log = server.stop()
+    assert sum(DIED in line for line in log) == len(dead)
+    assert refuses(server.port)
+
+
+@needs_proc
+def test_who_keeps_dying_is_replaced_later_and_signals_are_heeded_meanwhile(
+    tmp_path: Path, changed_program: Callable[[str], None]
+) -> None:
+    """The next worker is due in an hour: the other one serves, SIGHUP is for both, and SIGTERM is not kept waiting."""
+    changed_program("supervisor.QUICK_DEATH = supervisor.FIRST_WAIT = supervisor.LONGEST_WAIT = 3600")
+    path = post_office(tmp_path, workers=2)
+    with running("serve", "-c", path) as server:
+        server.ready()
+        before = all_workers(server, 2)
+        victim = min(before)
+        kill(victim)
+        assert f"worker {victim} was killed by SIGKILL; the next one starts at once" in server.log.until(DIED)
+        (successor,) = all_workers(server, 2, frozenset({victim})) - before
+        kill(successor)
+        assert f"worker {successor} was killed by SIGKILL; the next one starts in 3600 s" in server.log.until(DIED)
+        path.unlink()
+        server.signal(signal.SIGHUP)
+        for _ in ("parent", "the worker that lives"):
+            server.log.until("not reloaded")
+        assert server.workers() == before - {victim}
+        log = server.stop()
+    assert not any(DIED in line or "not reloaded" in line for line in log)
+    assert refuses(server.port)
+
+
+@needs_proc
+def test_a_signal_that_is_not_from_a_worker(tmp_path: Path) -> None:
+    """Workers tell their parent by SIGUSR1 that they are ready; from others it means nothing, and nobody dies of it."""
+    with running("serve", "-c", post_office(tmp_path, workers=2)) as server:
+        server.ready()
+        server.signal(signal.SIGUSR1)
+        with greeted(server.port):
+            pass
+        log = server.stop()
+        assert server.out.rest() == []
+    assert not any(DIED in line for line in log)
+
+
+def test_it_gives_up_when_no_worker_becomes_ready(tmp_path: Path, changed_program: Callable[[str], None]) -> None:
+    """An error of configuration or programming: no listener is called ready, and the exit status is 1."""
+    changed_program("def new_event_loop(): raise RuntimeError\nsupervisor.uvloop.new_event_loop = new_event_loop")
+    address = f"127.0.0.1:{free_port()}"
+    result = restante("serve", "-c", post_office(tmp_path, 3, address))
+    assert (result.returncode, result.stdout) == (1, "")
+    *deaths, last = [line for line in result.stderr.splitlines() if re.search(r": worker \d+ ", line)]
+    assert len(deaths) == MAX_FAILED_STARTS - 1
+    assert all("ended with exit status 1; the next one starts" in line for line in deaths)
+    assert last.endswith("ended with exit status 1; no worker has become ready since the start, giving up")
+
+
+@needs_proc
+def test_a_fork_that_fails_is_tried_again(tmp_path: Path, changed_program: Callable[[str], None]) -> None:
+    """When memory or process ids are short, the other workers go on; here the third and fourth fork fail."""
+    changed_program(
+        """\
+supervisor.FIRST_WAIT = 0
+fork, outcomes = os.fork, iter([True, True, False, False])
+def scarce():
+    if next(outcomes, True):
+        return fork()
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+os.fork = scarce"""
+    )
+    with running("serve", "-c", post_office(tmp_path, workers=2)) as server:
+        server.ready()
+        victim = min(all_workers(server, 2))
+        kill(victim)
+        assert f"worker {victim} was killed" in server.log.until(DIED)
+        for _ in range(2):
+            line = server.log.until(DIED)
+            assert "a worker cannot be started: Resource temporarily unavailable; the next one starts" in line
+        all_workers(server, 2, frozenset({victim}))
+        server.stop()

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import resource
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +13,9 @@ from restante.cli.loading import load
 from restante.cli.options import LOG_FORMAT, STDERR, CommandFailed, WhenThereIsRoom, config_option, logging_to_stderr
 from restante.config import Configuration, ConfigurationError
 from restante.server import supervisor
-from restante.server.listener import Listener, Listening, bind
+from restante.server.listener import Listener, Listening, adopt, bind
 from restante.server.service import Service
+from restante.server.systemd import PassedSockets, ServiceManager
 
 log = logging.getLogger("restante.server")
 
@@ -30,16 +32,22 @@ def command(ctx: click.Context) -> int:
 def run(configuration: Configuration, reload: supervisor.Reload | None, welcome: str = "") -> int:
     """Serve until told to stop; returns the exit status.
 
+    Sockets that systemd passes are used, and it is told when we are ready.
+
     Args:
         configuration: what to serve.
         reload: called on SIGHUP; None ends the server then.
         welcome: shown once the addresses are open.
 
     Raises:
-        CommandFailed: an address cannot be used.
+        CommandFailed: an address cannot be used, or a socket that was passed.
     """
     _allow_many_connections()
-    slots = open_slots(configuration.listeners, configuration.workers)
+    manager = ServiceManager.of(os.environ)
+    try:
+        slots = open_slots(configuration.listeners, configuration.workers, PassedSockets(os.environ))
+    except ValueError as error:
+        raise CommandFailed(str(error)) from None
 
     def ready() -> None:
         for listening in slots[0]:
@@ -50,10 +58,10 @@ def run(configuration: Configuration, reload: supervisor.Reload | None, welcome:
 
     if len(slots) == 1 or reload is None:
         with logging_to_stderr():
-            supervisor.serve(configuration.service(), slots[0], reload, ready)
+            supervisor.serve(configuration.service(), slots[0], reload, ready, manager)
         return 0
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, handlers=[WhenThereIsRoom(STDERR)])
-    return supervisor.supervise(configuration.service(), slots, reload, ready, logging_to_stderr)
+    return supervisor.supervise(configuration.service(), slots, reload, ready, manager, logging_to_stderr)
 
 
 def _allow_many_connections() -> None:
@@ -63,16 +71,19 @@ def _allow_many_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def open_slots(listeners: Sequence[Listener], workers: int) -> list[list[Listening]]:
-    """Open the sockets of each worker.
+def open_slots(listeners: Sequence[Listener], workers: int, passed: PassedSockets) -> list[list[Listening]]:
+    """Open the sockets of each worker, except those that were passed.
 
     Raises:
         CommandFailed: an address cannot be used.
+        ValueError: a socket was passed that no listener wants.
     """
+    open_already = [passed.take(listener.address) for listener in listeners]
+    passed.check_all_taken()  # before any other error: one of these may be why an address is in use
     slots: list[list[Listening]] = [[] for _ in range(workers)]
-    for listener in listeners:
+    for listener, sock in zip(listeners, open_already, strict=True):
         try:
-            opened = bind(listener, workers)
+            opened = adopt(listener, sock, workers) if sock else bind(listener, workers)
         except OSError as error:
             raise CommandFailed(f"cannot listen on {listener.address}: {error.strerror}") from None
         for slot, listening in zip(slots, opened, strict=True):

@@ -5,6 +5,7 @@ import contextlib
 import os
 import socket
 import stat
+import sys
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,9 @@ BUFFER = 65536
 
 # P-042: a peer that has vanished is noticed after about four minutes, long before the idle timer.
 _KEEPALIVE = (("TCP_KEEPIDLE", 120), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 4))
+
+# From 3.13 on, who closes a UNIX socket removes its file, which other workers or systemd still listen at.
+_KEEP_FILE: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 
 
 class Listener(NamedTuple):
@@ -66,6 +70,16 @@ def bind(listener: Listener, count: int = 1) -> list[Listening]:
     for sock in sockets:
         _set_options(sock)
     return [Listening(listener, _listen(sock)) for sock in sockets]
+
+
+def adopt(listener: Listener, sock: socket.socket, count: int = 1) -> list[Listening]:
+    """Use a socket that somebody else has opened at the listener's address, for `count` workers.
+
+    Of a UNIX socket, mode and group stay as they are.
+    """
+    if not listener.address.path:
+        _set_options(sock)
+    return [Listening(listener, _listen(sock))] * count  # there is one queue, so they accept from it together
 
 
 def _tcp_socket(address: Address, *, reuse_port: bool) -> socket.socket:
@@ -188,7 +202,7 @@ class Server:
             kind = Connection if listener.door.protocol == "pop3" else Reception
             factory = partial(Wire, self, listener.door, partial(kind, self))
             if listener.address.path:
-                server = await loop.create_unix_server(factory, sock=sock, backlog=BACKLOG)
+                server = await loop.create_unix_server(factory, sock=sock, backlog=BACKLOG, **_KEEP_FILE)
             else:
                 server = await loop.create_server(factory, sock=sock, backlog=BACKLOG)
             self._servers.append(server)
