@@ -33,6 +33,8 @@ class _Secretive:
 
     def called(self, user: str) -> Self:
         """Return the same under another name: that of the account which the client's own word for it means (P-052)."""
+        if user == self.user:
+            return self
         other = copy.copy(self)
         other.user = user
         return other

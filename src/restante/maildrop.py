@@ -101,7 +101,7 @@ class Maildrop(Protocol):
 
 @runtime_checkable
 class Prompt(Protocol):
-    """A maildrop that can open messages at once; an add-on to `Maildrop`."""
+    """A maildrop that can do some things at once; an add-on to `Maildrop`."""
 
     def retrieve_now(self, number: int) -> tuple[int, int] | None:
         """Open message `number` if nobody has to wait for a disk or a network; else None.
@@ -109,6 +109,10 @@ class Prompt(Protocol):
         Returns:
             a descriptor of a regular file, which the caller closes, and its octets.
         """
+        ...
+
+    def close_now(self) -> bool:
+        """Release the lock if nothing else is to be done for that; returns whether it is released."""
         ...
 
 

@@ -363,24 +363,29 @@ class Busy:
         monkeypatch.setattr(schemes.Hash, "matches", matches)
 
 
+def six_users(path: Path, threads: int) -> PasswdFile:
+    """Of one user the same password would be hashed once for all who come at the same time."""
+    stored = schemes.make(b"b")
+    path.write_text("".join(f"bob{number}:{stored}\n" for number in range(6)), encoding="ascii")
+    return PasswdFile(path, threads)
+
+
 async def test_hashing_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """P-290: with one thread at most one password is hashed at a time, and none in the event loop."""
-    path.write_text(f"bob:{schemes.make(b'b')}\n", encoding="ascii")
-    table = PasswdFile(path, threads=1)
+    table = six_users(path, threads=1)
     busy = Busy()
     busy.watch(monkeypatch)
-    await asyncio.gather(*(login(table, "bob", b"b") for _ in range(6)))
+    await asyncio.gather(*(login(table, f"bob{number}", b"b") for number in range(6)))
     assert busy.most == 1
     assert threading.get_ident() not in busy.threads
 
 
 async def test_two_threads_hash_two_passwords_at_a_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """P-290: neither more nor less: pairs meet at a barrier, which one thread alone would never pass."""
-    path.write_text(f"bob:{schemes.make(b'b')}\n", encoding="ascii")
-    table = PasswdFile(path, threads=2)
+    table = six_users(path, threads=2)
     busy = Busy(threading.Barrier(2))
     busy.watch(monkeypatch)
-    await asyncio.gather(*(login(table, "bob", b"b") for _ in range(6)))
+    await asyncio.gather(*(login(table, f"bob{number}", b"b") for number in range(6)))
     assert busy.most == 2
 
 

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from restante.auth import Password, Principal
+from restante.authenticators import schemes
 from restante.authenticators.chain import Chain
 from restante.authenticators.passwd_file import PasswdFile
 from restante.config import Configuration, ConfigurationError, find
@@ -281,6 +282,55 @@ def test_a_second_reading_keeps_what_has_not_changed(path: Path) -> None:
     assert third.passwd_files == [path.parent / "others"]
 
 
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """The outcomes of the verifications, in order."""
+    done: list[bool] = []
+    original = schemes.Hash.matches
+
+    def matches(stored: schemes.Hash, password: bytes) -> bool:
+        done.append(original(stored, password))
+        return done[-1]
+
+    monkeypatch.setattr(schemes.Hash, "matches", matches)
+    return done
+
+
+def with_bob(path: Path) -> None:
+    (path.parent / "users").write_text(f"bob:{schemes.make(b'b', 'SCRAM-SHA-1')}\n", encoding="ascii")
+
+
+def log_in(configuration: Configuration, times: int = 1) -> None:
+    async def all_of_them() -> None:
+        for _ in range(times):
+            principal = await configuration.authenticators[0].authenticate(Password("bob", b"b"))
+            assert principal == Principal("bob")
+
+    asyncio.run(all_of_them())
+
+
+@pytest.mark.parametrize(("key", "count"), [("", 1), ("remember = 0", 3), ("remember = 0.0", 3), ("remember = 60", 1)])
+def test_how_long_logins_are_remembered(path: Path, hashed: list[bool], key: str, count: int) -> None:
+    """P-290: by default the second login is not hashed; with 0 each is."""
+    with_bob(path)
+    log_in(read(path, change('path = "users"', f'path = "users"\n{key}')), times=3)
+    assert hashed == [True] * count
+
+
+def test_a_second_reading_keeps_the_logins(path: Path, hashed: list[bool]) -> None:
+    """P-290: SIGHUP does not make everybody's password be hashed anew, until the table itself changes."""
+    with_bob(path)
+    first = read(path, SMALL)
+    log_in(first)
+    path.write_text(SMALL + "[limits]\nidle_timeout = 900\n", encoding="ascii")
+    second = Configuration(path, previous=first)
+    log_in(second)
+    assert hashed == [True]
+    path.write_text(change('path = "users"', 'path = "users"\nremember = 0'), encoding="ascii")
+    log_in(Configuration(path, previous=second), times=2)
+    assert hashed == [True] * 3
+
+
 # -- what is wrong: keys ----------------------------------------------------------------------------
 
 
@@ -400,6 +450,10 @@ def test_missing_tables(path: Path, text: str, said: str) -> None:
         (SMALL + 'durability = "never" # HERE\n', 'durability: "never"'),
         (SMALL + 'undo = "" # HERE\n', 'undo: "" is no duration; right are'),
         (change('path = "users"', 'path = "users"\nthreads = -1 # HERE'), 'threads: Expected "int" >= 0'),
+        (change('path = "users"', 'path = "users"\nremember = -1 # HERE'), 'remember: Expected "float" >= 0'),
+        (change('path = "users"', 'path = "users"\nremember = 3601 # HERE'), 'remember: Expected "float" <= 3600'),
+        (change('path = "users"', 'path = "users"\nremember = nan # HERE'), 'remember: Expected "float" >= 0'),
+        (change('path = "users"', 'path = "users"\nremember = "10m" # HERE'), 'remember: Expected "float", got "str"'),
         (change('path = "users"', "path = 7 # HERE"), 'path: Expected "str", got "int"'),
         (
             change('"passwd-file"', '"ldap" # HERE'),

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import logging
 from asyncio import sleep as pass_time  # on a loop whose clock nobody waits for
 from collections.abc import Awaitable, Callable
@@ -269,15 +270,20 @@ def test_one_address_has_few_passwords_looked_at_at_a_time() -> None:
     """P-290: hashing for one address leaves room for the others."""
 
     async def work(guesses: Guesses, _: asyncio.AbstractEventLoop) -> None:
-        assert guesses.look("192.0.2.1") is guesses.look("192.0.2.1")
-        assert guesses.look("192.0.2.1") is not guesses.look("192.0.2.2")
-        held = guesses.look("192.0.2.1")
-        for number in range(PATIENT.looking):
-            assert not held.locked(), number
-            await held.acquire()
-        assert held.locked()
-        del held
-        assert not guesses.look("192.0.2.1").locked()  # nobody holds it any more, and it is forgotten
+        async with contextlib.AsyncExitStack() as held:
+            for _place in range(PATIENT.looking):
+                await held.enter_async_context(guesses.look("192.0.2.1"))
+            gone, next_one = (asyncio.ensure_future(guesses.look("192.0.2.1").__aenter__()) for _ in range(2))
+            await asyncio.sleep(0)
+            assert not gone.done()
+            gone.cancel()
+            assert not next_one.done()
+            async with guesses.look("192.0.2.2"):  # others do not wait
+                pass
+        await next_one
+        assert list(guesses._looking) == ["192.0.2.1"]
+        await guesses.look("192.0.2.1").__aexit__()
+        assert guesses._looking == {}  # nobody is in it any more, and it is forgotten
 
     in_time(work)
 

@@ -9,7 +9,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +29,7 @@ from restante.auth import (
     folded_user,
 )
 from restante.authenticators import schemes
+from restante.authenticators.remembered import LIFETIME, RememberedLogins
 from restante.errors import AuthenticationFailed, TemporaryFailure
 from restante.saslprep import prepared
 
@@ -127,10 +128,20 @@ class PasswdFile:
     Args:
         path: the file.
         threads: how many passwords are hashed at a time (P-290); default: one for each core.
+        remember: seconds for which a right password is not hashed again; 0: it always is.
+        clock: for that time; see `RememberedLogins`.
     """
 
-    def __init__(self, path: str | os.PathLike[str], threads: int = 0) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        threads: int = 0,
+        remember: float = LIFETIME,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._path = Path(path)
+        self._name = str(self._path)
+        self._remembered = RememberedLogins(remember, clock)
         self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="restante-hash")
         self._accounts: _Accounts | None = None
         self._secret = functools.cache(lambda: decoy_secret(self._path))
@@ -144,17 +155,18 @@ class PasswdFile:
         known = stored is not None
         if stored is None:
             stored = self._decoy(accounts, user)
-        if not await self._proves(credentials, stored) or not known:
+        if not await self._proves(user, credentials, stored, known=known) or not known:
             raise AuthenticationFailed("unknown user" if not known else f"wrong {type(credentials).__name__}")
         return Principal(user)
 
-    async def _proves(self, credentials: Credentials, stored: schemes.Hash) -> bool:
-        """Compare credentials with what is stored, in constant time (P-289)."""
+    async def _proves(self, user: str, credentials: Credentials, stored: schemes.Hash, *, known: bool) -> bool:
+        """Compare credentials with what is stored, in constant time (P-289), or remember that they were right."""
         if isinstance(credentials, Password):
+            password = credentials.password
             if stored.is_cheap:
-                return stored.matches(credentials.password)
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._pool, stored.matches, credentials.password)
+                return stored.matches(password)
+            login = (user.encode("utf-8", "surrogateescape"), stored.scheme.encode(), stored.data.encode(), password)
+            return await self._remembered.proves(login, functools.partial(self._hash, stored, password, known=known))
         if isinstance(credentials, (Apop, CramMd5)):
             secret = stored.data.encode()
             if isinstance(credentials, Apop):  # RFC 1939 section 7, P-061
@@ -165,15 +177,27 @@ class PasswdFile:
             return right and Kind.SECRET in stored.kinds
         return isinstance(credentials, External)  # the certificate has proved it; what counts is the account
 
+    async def _hash(self, stored: schemes.Hash, password: bytes, *, known: bool) -> bool:
+        """Verify a password in a thread.
+
+        P-039: no password is right for a user who does not exist, not even that of the decoy: a second login would
+        be remembered, and its speed would tell.
+        """
+        right = await asyncio.get_running_loop().run_in_executor(self._pool, stored.matches, password)
+        return right and known
+
     def kinds(self) -> Kinds:
         """See `Versatile.kinds`; while the file is out of reach, what it was."""
         accounts = self._accounts
-        with contextlib.suppress(TemporaryFailure):
+        try:
             if accounts is None:
                 accounts = self._current()
             elif accounts.version != self._version():
                 self._pool.submit(self._current)  # known to the next connection
-        return accounts.kinds if accounts is not None else PASSWORDS_ONLY
+        except TemporaryFailure:
+            if accounts is None:
+                return PASSWORDS_ONLY
+        return accounts.kinds
 
     async def scram_record(self, user: str, kind: Kind) -> ScramRecord:
         """See `ScramSource.scram_record`."""
@@ -259,7 +283,7 @@ class PasswdFile:
             TemporaryFailure: the file is out of reach.
         """
         try:
-            status = self._path.stat()
+            status = os.stat(self._name)  # noqa: PTH116  (several times for each login, and pathlib is slower)
         except OSError as error:
             raise TemporaryFailure(f"{self._path}: {error.strerror}") from error
         return status.st_mtime_ns, status.st_size, status.st_ino

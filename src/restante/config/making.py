@@ -73,7 +73,7 @@ class Maker:
     def _passwd_file(self, place: Place, settings: PasswdFileSettings) -> Authenticator:
         path = self.path((*place, "path"), settings.path)
         self.passwd_files.append(path)
-        return PasswdFile(path, settings.threads)
+        return PasswdFile(path, settings.threads, settings.remember)
 
     def _tokens(self, place: Place, settings: OAuthSettings) -> Authenticator:
         from restante.authenticators.tokens import Tokens  # noqa: PLC0415  (few want it, and it is slow to import)

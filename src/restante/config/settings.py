@@ -135,6 +135,7 @@ class PasswdFileSettings(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     path: str
     threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
+    remember: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 600
 
 
 class OAuthSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -177,7 +177,7 @@ class Connection(Conversation[Session]):
     # -- the end ------------------------------------------------------------------------------------
 
     def _holds_something(self) -> bool:
-        return self._maildrop is not None
+        return self._maildrop is not None and not (self._prompt is not None and self._prompt.close_now())
 
     async def _let_go(self) -> None:
         """Release the maildrop."""

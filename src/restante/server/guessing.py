@@ -16,8 +16,8 @@ account, or at a great many, or a great many addresses guess at its account.
 import asyncio
 import contextlib
 import math
-import weakref
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from restante.server.census import FadingCounts, network
@@ -64,7 +64,7 @@ class Guesses:
         self._counts = counts
         self._taken: dict[Key, int] = {}
         self._waiting: dict[Key, deque[asyncio.Future[None]]] = {}
-        self._looking: weakref.WeakValueDictionary[str, asyncio.Semaphore] = weakref.WeakValueDictionary()
+        self._looking: dict[str, _Looking] = {}
         self._right = _Recent(REMEMBERED)
         self._wrong = _Recent(REMEMBERED)
 
@@ -101,16 +101,16 @@ class Guesses:
             limits.append((attempt.account, patience.account))
         return next((key for key, limit in limits if self._taken.get(key, 0) >= limit), None)
 
-    def look(self, host: str) -> asyncio.Semaphore:
+    def look(self, host: str) -> "_Looking":
         """Return what lets an address have only a few passwords looked at at a time, whatever else it may do.
 
         Hashing takes long, and who comes after must not wait for all that one address has asked for.
         """
         key = network(host)
-        semaphore = self._looking.get(key)
-        if semaphore is None:
-            semaphore = self._looking[key] = asyncio.Semaphore(self.patience.looking)
-        return semaphore
+        looking = self._looking.get(key)
+        if looking is None:
+            looking = self._looking[key] = _Looking(self.patience.looking, lambda: self._looking.pop(key, None))
+        return looking
 
     def _take(self, *keys: Key) -> None:
         for key in keys:
@@ -201,6 +201,49 @@ class Attempt:
         guesses._take(*keys)  # noqa: SLF001
         loop.call_at(due, guesses._free, self.pair, *keys)  # noqa: SLF001
         return due
+
+
+class _Looking:
+    """A context for few at a time; who comes after waits in turn.
+
+    Args:
+        limit: how many.
+        forget: is called when nobody is in it any more.
+    """
+
+    __slots__ = ("_forget", "_inside", "_limit", "_waiting")
+
+    def __init__(self, limit: int, forget: Callable[[], object]) -> None:
+        self._limit = limit
+        self._forget = forget
+        self._inside = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def __aenter__(self) -> None:
+        if self._inside < self._limit:
+            self._inside += 1
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():  # the place is for the next one
+                self._leave()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)  # it has our place
+                return
+        self._inside -= 1
+        if not self._inside:
+            self._forget()
 
 
 class _Recent:

@@ -85,15 +85,9 @@ class Service:
         kinds = self.kinds()
         secure = tls is not None or peer.tls
         passwords = secure or cleartext_login == "always" or (cleartext_login == "loopback" and peer.loopback)
-        conditions = Conditions(kinds, passwords=passwords, tls=secure, bindings=False, certificate=False)
         if tls is None:
-            return Terms(
-                passwords=passwords and Kind.PASSWORD in kinds.some,
-                mechanisms=usable(conditions, self.mechanisms),
-                stls=stls and self.certificates is not None,
-                apop=self.apop and Kind.SECRET in kinds.some,
-                tls="by the proxy" if peer.tls else "",
-            )
+            return self._in_the_clear(kinds, passwords=passwords, stls=stls, proxy=peer.tls)
+        conditions = Conditions(kinds, passwords=passwords, tls=secure, bindings=False, certificate=False)
         identity = tls.identity()
         bindings = {"tls-exporter": exporter(tls.object), "tls-server-end-point": identity.end_point}
         bindings = {kind: data for kind, data in bindings.items() if data}
@@ -108,6 +102,24 @@ class Service:
             bindings=bindings,
             identities=identities,
         )
+
+    def _in_the_clear(self, kinds: Kinds, *, passwords: bool, stls: bool, proxy: bool) -> Terms:
+        """Return the terms of connections without TLS of ours; most have the same."""
+        known = kinds, passwords, stls, proxy
+        if known not in self._terms:
+            conditions = Conditions(kinds, passwords=passwords, tls=proxy, bindings=False, certificate=False)
+            self._terms[known] = Terms(
+                passwords=passwords and Kind.PASSWORD in kinds.some,
+                mechanisms=usable(conditions, self.mechanisms),
+                stls=stls and self.certificates is not None,
+                apop=self.apop and Kind.SECRET in kinds.some,
+                tls="by the proxy" if proxy else "",
+            )
+        return self._terms[known]
+
+    @cached_property
+    def _terms(self) -> dict[tuple[Kinds, bool, bool, bool], Terms]:
+        return {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ class MaildirStore:
             return await in_thread(self._open, folder)
         if opened.snapshot is None:
             return await in_thread(self._open, folder, opened.lock)
-        return self._maildrop(folder, opened.snapshot, opened.lock)
+        return self._maildrop(folder, opened.snapshot, opened.lock, prompt=True)
 
     @asynccontextmanager
     async def deliver(self, user: str) -> AsyncIterator[HeldDelivery]:
@@ -201,9 +201,9 @@ class MaildirStore:
             os.close(lock)  # P-043: released before the reply
             raise
         _ = snapshot.listing.octets, snapshot.listing.ascii  # worked out here, where nobody waits for it
-        return self._maildrop(folder, snapshot, lock)
+        return self._maildrop(folder, snapshot, lock, prompt=self._disks.holds(os.fstat(lock).st_dev))
 
-    def _maildrop(self, folder: Folder, snapshot: Snapshot, lock: int) -> Maildrop:
+    def _maildrop(self, folder: Folder, snapshot: Snapshot, lock: int, *, prompt: bool) -> Maildrop:
         return MaildirMaildrop(
             folder,
             self._memory,
@@ -211,7 +211,7 @@ class MaildirStore:
             lock,
             Quota(folder, self._quota),
             keep=self._undo > 0,
-            prompt=self._disks.holds(os.fstat(lock).st_dev),
+            prompt=prompt,
         )
 
     def _without_expired(self, folder: Folder, snapshot: Snapshot, days: int) -> Snapshot:

@@ -35,12 +35,12 @@ class Folder:
         self.path = path
 
     def join(self, *parts: str) -> str:
-        """Return the path of something in this Maildir."""
-        return os.path.join(self.path, *parts)
+        """Return the path of something in this Maildir; no part begins with a slash."""
+        return "/".join((self.path, *parts))
 
     def ours(self, *parts: str) -> str:
         """Return the path of something in our subfolder."""
-        return os.path.join(self.path, OURS, *parts)
+        return "/".join((self.path, OURS, *parts))
 
     def check_links(self) -> None:
         """See to it that all folders are those of this Maildir's owner, who may try to lead root elsewhere.

@@ -15,7 +15,7 @@ from restante.stores.files import READ_FLAGS
 from restante.stores.maildir import ids, index
 from restante.stores.maildir.folder import Folder
 from restante.stores.maildir.measuring import is_as_measured
-from restante.stores.maildir.records import DIRECTORIES, Memory, Snapshot, Stored
+from restante.stores.maildir.records import Memory, Snapshot, Stored
 
 _LOCK_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -79,8 +79,9 @@ def _unchanged(folder: Folder, memory: Memory) -> Snapshot | None:
     try:
         now = time.time()
         holds = (
-            index.stamp(folder.ours(index.NAME)) == stamp
-            and all(snapshot.trusts(one, folder.stamp(one), now) for one in DIRECTORIES)
+            snapshot.trusts("new", folder.stamp("new"), now)
+            and snapshot.trusts("cur", folder.stamp("cur"), now)
+            and index.stamp(folder.ours(index.NAME)) == stamp
             and ids.stamp(folder.ours(ids.NAME)) == snapshot.ids
         )
     except OSError:

@@ -163,16 +163,25 @@ class MaildirMaildrop:
         if fresh is not None:
             self._correct(number, listing.with_name_of(fresh, stored))
 
+    def close_now(self) -> bool:
+        """See `Prompt.close_now`."""
+        if self._changed or self._suspects:
+            return False
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+        return True
+
     async def close(self) -> None:
         """See `Maildrop.close`."""
-        if self._lock < 0:
+        if self.close_now():
             return
         lock, self._lock = self._lock, -1
         try:
-            if self._changed or self._suspects:
-                await in_thread(self._save)
+            await in_thread(self._save)
         finally:
-            os.close(lock)
+            if lock >= 0:
+                os.close(lock)
 
     # -- ids of another server ----------------------------------------------------------------------
 
