@@ -9,7 +9,7 @@ import os
 import time
 from typing import NamedTuple
 
-from restante.errors import MaildropInUse
+from restante.errors import MaildropInUse, PermanentFailure
 from restante.stores import systems
 from restante.stores.files import READ_FLAGS
 from restante.stores.maildir import ids, index
@@ -52,25 +52,24 @@ def open_known(folder: Folder, memory: Memory, disks: LocalDisks) -> Opened | No
     Raises:
         MaildropInUse: somebody else has it (P-041).
     """
-    # Root must look at each folder first (`Folder.check_links`).
-    if not memory.knows(folder.path) or os.geteuid() == 0:
+    if not memory.knows(folder.path):
         return None
     lock = systems.open_cached(folder.ours("lock"), _LOCK_FLAGS)
     if lock < 0:
         return None
     try:
         status = os.fstat(lock)
-        if not disks.holds(status.st_dev) or status.st_nlink != 1:
-            os.close(lock)
-            return None
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if disks.holds(status.st_dev) and status.st_nlink == 1:
+            folder.check_links()
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return Opened(lock, _unchanged(folder, memory))
     except BlockingIOError:
         os.close(lock)
         raise MaildropInUse(folder.path) from None
-    except OSError:
-        os.close(lock)
-        return None
-    return Opened(lock, _unchanged(folder, memory))
+    except (OSError, PermanentFailure):
+        pass
+    os.close(lock)
+    return None
 
 
 def _unchanged(folder: Folder, memory: Memory) -> Snapshot | None:
