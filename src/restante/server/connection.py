@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 from functools import cache
+from io import FileIO
 from typing import TYPE_CHECKING, cast
 
 from restante.errors import AuthenticationFailed, Condition, TemporaryFailure
@@ -36,6 +37,8 @@ class Connection(Conversation[Session]):
         super().__init__(server, wire)
         self._maildrop: Maildrop | None = None
         self._prompt: Prompt | None = None
+        self._opened: FileIO | None = None
+        """The message that is retrieved, if it could be opened at once, but not read."""
         self._user = ""
         self._mechanism = ""
         self._tls = ""
@@ -81,12 +84,11 @@ class Connection(Conversation[Session]):
         if opened is None:
             return False
         descriptor, octets = opened
-        try:
-            message = read_now(descriptor, octets, self._server.buffer)
-        finally:
-            os.close(descriptor)
+        message = read_now(descriptor, octets, self._server.buffer)
         if message is None:
+            self._opened = FileIO(descriptor)  # `_retrieve` goes on with it
             return False
+        os.close(descriptor)
         self._session.message_follows()
         self._session.message_data(message)
         self._complete(event)
@@ -139,7 +141,8 @@ class Connection(Conversation[Session]):
     async def _retrieve(self, event: Retrieve) -> None:
         assert self._maildrop is not None
         session = self._session
-        reader = MessageReader(await self._maildrop.retrieve(event.number))
+        opened, self._opened = self._opened, None
+        reader = MessageReader(opened or await self._maildrop.retrieve(event.number))
         try:
             piece = await self._read(reader)
             if self._over():
