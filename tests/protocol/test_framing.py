@@ -214,3 +214,28 @@ def test_a_long_line_is_not_kept() -> None:
         buffer.next_line()
     assert buffer.dropped == 10_003
     assert buffer.next_line() == b"NOOP"
+
+
+# -- wire form --------------------------------------------------------------------------------------
+
+
+@given(cut())
+@example((b"a\r\nb\r\n", [b"a\r", b"\nb\r\n"]))
+@example((b"", []))
+def test_wire_form_goes_out_as_it_is(data: tuple[bytes, list[bytes]]) -> None:
+    """P-081, P-099: of octets that are those of RETR already the reply is the same, whether it is said so or not."""
+    _, pieces = data
+    whole = ByteStuffer().feed(crlf(pieces))
+    if b"\n." in b"\n" + whole:  # not in wire form
+        return
+    encoder = MessageEncoder(wire_form=True)
+    assert encoder.feed(whole[:3]) + encoder.feed(whole[3:]) + encoder.finish() == encode([whole])
+    assert encoder.octets == len(whole)
+
+
+@pytest.mark.parametrize("lines", [0, 1, 2])
+def test_top_of_wire_form(lines: int) -> None:
+    """P-110: TOP looks at the lines all the same."""
+    stored = b"A: 1\r\n\r\none\r\ntwo\r\n"
+    encoder = MessageEncoder(lines, wire_form=True)
+    assert encoder.feed(stored) + encoder.finish() == encode([stored], lines)

@@ -20,6 +20,7 @@ from restante.server.addresses import Address
 from restante.server.guessing import Patience
 from restante.server.listener import Listener
 from restante.server.service import CleartextLogin, Door, Limits
+from restante.stores import systems
 from restante.stores.maildir import MaildirStore
 from restante.stores.memory import MemoryStore
 from tests.server.office import QUICK, TIMEOUT, Client, LoopFactory, Office, OneUser
@@ -689,3 +690,35 @@ def test_all_is_answered_after_the_end_of_the_input(office: Office, count: int) 
         client.send(b"NOOP\r\n" * count)
         client.socket.shutdown(socket.SHUT_WR)
         assert client.rest() == b"+OK nothing done\r\n" * count
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("cached", [True, False])
+def test_messages_of_a_maildir(
+    tmp_path: Path, loop_factory: LoopFactory, monkeypatch: pytest.MonkeyPatch, end: bytes, *, cached: bool
+) -> None:
+    """P-081, P-088: whatever the size, the line ends on disk, and whoever reads it, it is what LIST says."""
+    if not cached:
+        monkeypatch.setattr(systems, "open_cached", lambda *_: -1)
+    sizes = [0, 1, 100, 65_534, 65_535, 65_536, 65_537, 131_072, 1_000_000]
+    messages = [(b"." * (size % 3) + b"x" * size)[:size] + end for size in sizes]
+    messages.append(b"A: 1" + end + end + b".dot" + end + b"last line")
+    maildir = tmp_path / "bob"
+    for part in ("tmp", "new", "cur"):
+        (maildir / part).mkdir(parents=True)
+    for number, message in enumerate(messages, 1):
+        (maildir / "cur" / f"{number}.x.host:2,").write_bytes(message)
+    with Office(loop_factory, MaildirStore(f"{tmp_path}/{{user}}")) as office:
+        for _ in range(2):  # the second time it is known
+            with office.connect() as client:
+                client.login()
+                client.ask(b"LIST")
+                listed = [int(line.split()[1]) for line in client.lines()]
+                for number, message in enumerate(messages, 1):
+                    wire = message.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+                    wire += b"" if wire.endswith(b"\r\n") else b"\r\n"
+                    assert client.ask(b"RETR %d" % number) == b"+OK %d octets\r\n" % len(wire)
+                    stuffed = b"".join(b"." + line if line[:1] == b"." else line for line in wire.splitlines(True))
+                    assert b"".join(client.lines()) == stuffed
+                    assert listed[number - 1] == len(wire)
+                client.ask(b"QUIT")
