@@ -22,6 +22,8 @@ from bench.rows import ROWS, Row
 
 SECONDS = 1.0
 """Of one measurement, about."""
+QUIET = 1.5
+"""Seconds after which servers take what has changed for settled; waited for twice."""
 HEAD = (
     "| work | unit | Restante | Dovecot | limit | times cheaper, of Dovecot | wanted | times the throughput |\n"
     "|---|---|---|---|---|---|---|---|"
@@ -50,10 +52,13 @@ class Contender:
         self._load = load
         self._port = peer.tls_port if row.tls else peer.port
         self.costs: list[Cost] = []
-        warm = self._run(row.connections * 2)
-        self._sessions = max(row.connections, round(warm.sessions * SECONDS / warm.seconds))
-        warm = self._run(max(row.connections, self._sessions // 4))
-        self._sessions = max(row.connections, round(warm.sessions * SECONDS / warm.seconds))
+        self._sessions = row.connections * 2
+        for _ in range(2):  # the first ones are slower than all others, and so are those just after a change
+            self._run(self._sessions)
+            time.sleep(QUIET)
+        while (warm := self._run(self._sessions)).seconds < SECONDS / 2:
+            wanted = round(warm.sessions * SECONDS / warm.seconds)
+            self._sessions = max(row.connections, min(wanted, 10 * self._sessions))
 
     def _run(self, sessions: int) -> Run:
         return self._load.run(self._port, sessions=sessions)
