@@ -1,14 +1,14 @@
 """Visits to servers that list what they want to: nothing is lost, nothing comes twice."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from restante.errors import PermanentFailure, TemporaryFailure
+from restante.errors import Condition, PermanentFailure, TemporaryFailure
 from restante.fetch import visit as visiting
 from restante.fetch.account import Account
 from restante.fetch.targets import CommandTarget, StoreTarget
@@ -257,6 +257,32 @@ def test_a_destination_that_fails(tmp_path: Path, error: Exception) -> None:
     assert str(error) in outcome.problems[0]
     assert not any(line.startswith(b"DELE") for line in peer.heard)
     assert not any(entry.delivered for entry in entries(one).values())
+
+
+class Defective(StoreTarget):
+    """Fails as nothing should, once, when messages are committed."""
+
+    failed = False
+
+    async def commit(self, deliveries: Sequence[Delivery]) -> Sequence[Condition | None]:
+        if self.failed:
+            return await super().commit(deliveries)
+        self.failed = True
+        raise RuntimeError("a defect")
+
+
+def test_a_defect(tmp_path: Path) -> None:
+    """K-023: what nobody knows to be delivered is not deleted, and the next visit delivers it, once."""
+    bodies = {number: body(number) for number in range(1, 201)}
+    with Peer(shown([b"%d" % number for number in bodies], bodies)) as peer:
+        target = Defective(MaildirStore(f"{tmp_path}/{{user}}"), "bob")
+        one = account(tmp_path, peer.url, target=target, keep=0)
+        with pytest.raises(RuntimeError, match="a defect"):
+            visit(one)
+        assert target.failed
+        assert not any(line.startswith(b"DELE") for line in peer.heard)
+        assert good(one).deleted == 200
+    assert len(list((tmp_path / "bob" / "new").iterdir())) == 200
 
 
 def test_one_that_does_not_fit(tmp_path: Path) -> None:

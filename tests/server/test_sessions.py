@@ -14,9 +14,12 @@ import pytest
 
 from restante.auth import Credentials, Principal
 from restante.errors import TemporaryFailure, UpdateIncomplete
-from restante.maildrop import Maildrop, MessageFile
+from restante.maildrop import Maildrop, MessageFile, Prompt
+from restante.protocol.events import Retrieve
 from restante.protocol.policy import Features, SessionLimits
 from restante.server.addresses import Address
+from restante.server.connection import Connection
+from restante.server.conversation import AT_ONCE
 from restante.server.guessing import Patience
 from restante.server.listener import Listener
 from restante.server.service import CleartextLogin, Door, Limits
@@ -479,6 +482,36 @@ def test_one_busy_client_does_not_hold_the_others_up(loop_factory: LoopFactory) 
             assert not reader.is_alive()
 
 
+def test_many_small_messages_are_not_read_in_one_turn(
+    tmp_path: Path, loop_factory: LoopFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P-295: what is answered at once gives the others their turn, too."""
+    read = 0
+    turns = []
+    retrieve_now, go_on = Connection._retrieve_now, Connection._go_on
+
+    def counted(self: Connection, event: Retrieve, maildrop: Prompt) -> bool:
+        nonlocal read
+        read += 1
+        return retrieve_now(self, event, maildrop)
+
+    def turn(self: Connection) -> None:
+        before = read
+        go_on(self)
+        turns.append(read - before)
+
+    monkeypatch.setattr(Connection, "_retrieve_now", counted)
+    monkeypatch.setattr(Connection, "_go_on", turn)
+    with Office(loop_factory, MaildirStore(f"{tmp_path}/{{user}}")) as office:
+        office.deliver(MAIL)
+        with office.connect() as client:
+            client.login()
+            client.send(b"TOP 1 0\r\n" * 1000 + b"QUIT\r\n")
+            assert client.rest().count(b"+OK ") == 1001
+    assert read == 1000
+    assert max(turns) == AT_ONCE
+
+
 # -- stopping ---------------------------------------------------------------------------------------
 
 
@@ -702,6 +735,7 @@ def test_messages_of_a_maildir(
         monkeypatch.setattr(systems, "open_cached", lambda *_: -1)
     sizes = [0, 1, 100, 65_534, 65_535, 65_536, 65_537, 131_072, 1_000_000]
     messages = [(b"." * (size % 3) + b"x" * size)[:size] + end for size in sizes]
+    messages.append(b"")
     messages.append(b"A: 1" + end + end + b".dot" + end + b"last line")
     maildir = tmp_path / "bob"
     for part in ("tmp", "new", "cur"):
@@ -716,7 +750,7 @@ def test_messages_of_a_maildir(
                 listed = [int(line.split()[1]) for line in client.lines()]
                 for number, message in enumerate(messages, 1):
                     wire = message.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-                    wire += b"" if wire.endswith(b"\r\n") else b"\r\n"
+                    wire += b"" if not wire or wire.endswith(b"\r\n") else b"\r\n"
                     assert client.ask(b"RETR %d" % number) == b"+OK %d octets\r\n" % len(wire)
                     stuffed = b"".join(b"." + line if line[:1] == b"." else line for line in wire.splitlines(True))
                     assert b"".join(client.lines()) == stuffed

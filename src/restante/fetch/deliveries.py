@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import NamedTuple, Self, cast
 
-from restante.errors import Condition
+from restante.errors import Condition, InternalError
 from restante.fetch.account import Account
 from restante.fetch.journal import Entry, Journal
 from restante.maildrop import Delivery, TraceableDelivery
@@ -97,11 +97,12 @@ class Deliveries:
         before = self._journal.get(arrived.id)
         seen = before.seen if before else float(int(time.time()))
         self._waiting.append(_UnderWay(arrived, delivery, stack, Entry(arrived.id, seen=seen, digest=arrived.digest)))
-        if self._task is None:
+        if self._task is None or self._task.done():
+            self._check()
             self._task = asyncio.create_task(self._work())
-        while not self._account.target.exact and self._task is not None:
+        while not self._account.target.exact and not self._task.done():
             await asyncio.wait({self._task}, timeout=KEEP_ALIVE)
-            if self._task is not None:
+            if not self._task.done():
                 await self._keep_alive()
 
     def take(self) -> list[tuple[Arrived, Condition | None]]:
@@ -114,20 +115,24 @@ class Deliveries:
         if self._task is not None:
             await asyncio.shield(self._task)
 
+    def _check(self) -> None:
+        """A defect of ours is no reason to go on: raise what has ended the last task."""
+        if self._task is not None:
+            self._task.result()
+
     async def _work(self) -> None:
-        try:
-            while self._waiting:
-                batch, self._waiting = self._waiting, []
-                await self._finish(batch)
-        finally:
-            self._task = None
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            await self._finish(batch)
 
     async def _finish(self, batch: Sequence[_UnderWay]) -> None:
         try:
             await self._steps(batch)
-        except Condition as condition:
+        except BaseException as error:
             for one in batch:
-                one.note(condition)
+                one.note(error if isinstance(error, Condition) else InternalError())
+            if not isinstance(error, Condition):
+                raise
         finally:
             for one in batch:
                 try:

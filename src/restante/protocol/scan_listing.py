@@ -25,18 +25,17 @@ class Headers(Enum):
 class ScanListing:
     """Messages by their numbers, which never change while the session lasts (P-048, P-078)."""
 
-    __slots__ = ("_messages", "_shared", "_size_of", "_total", "deleted", "headers", "octets")
+    __slots__ = ("_messages", "_size_of", "_total", "deleted", "headers", "octets")
 
     def __init__(self, messages: Sequence[Message] = (), headers: Headers = Headers.RAW) -> None:
-        self._messages = messages
+        self._messages = messages if isinstance(messages, Listing) else Listing(messages)
         self.headers = headers
-        self._shared = messages if isinstance(messages, Listing) else Listing(messages)
-        if headers is Headers.SURROGATE and not self._shared.ascii:
+        if headers is Headers.SURROGATE and not self._messages.ascii:
             self._size_of = _with_surrogate
-            self._total = sum(map(_with_surrogate, messages))
+            self._total = sum(map(_with_surrogate, self._messages))
         else:
             self._size_of = _as_it_is
-            self._total = self._shared.octets
+            self._total = self._messages.octets
         self.deleted: set[int] = set()
         """Numbers of the messages that are marked as deleted."""
         self.octets = self._total
@@ -111,7 +110,7 @@ class ScanListing:
         return self._slices("UIDL", lambda number, message: b"%d %b\r\n" % (number, message.unique_id.encode("ascii")))
 
     def _slices(self, kind: str, line: Callable[[int, Message], bytes]) -> Iterator[bytes]:
-        ready = self._shared.ready
+        ready = self._messages.ready
         if not self.deleted and kind in ready:
             yield from ready[kind]
             return

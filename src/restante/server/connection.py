@@ -179,8 +179,8 @@ class Connection(Conversation[Session]):
 
     # -- the end ------------------------------------------------------------------------------------
 
-    def _holds_something(self) -> bool:
-        return self._maildrop is not None and not (self._prompt is not None and self._prompt.close_now())
+    def _let_go_at_once(self) -> bool:
+        return self._maildrop is None or (self._prompt is not None and self._prompt.close_now())
 
     async def _let_go(self) -> None:
         """Release the maildrop."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 READ_AHEAD = 65536
 """Octets of unhandled input at which no more is read from the peer (P-277)."""
+AT_ONCE = 32
+"""Events that are answered at once before others have their turn (P-295)."""
 TOO_QUIET = "idle for too long"
 """Why a silent session ends, for the log."""
 
@@ -108,12 +110,12 @@ class Conversation(ABC, Generic[S]):
         self._wake()
         self._wire.close()
 
-    def _holds_something(self) -> bool:
-        """Say whether there is something to let go of before the last reply."""
-        return False
+    def _let_go_at_once(self) -> bool:
+        """Let go of what takes no waiting, before the last reply; returns whether nothing else is left."""
+        return True
 
     async def _let_go(self) -> None:
-        """Let go of it."""
+        """Let go of what is left."""
 
     # -- called by the wire -------------------------------------------------------------------------
 
@@ -196,9 +198,11 @@ class Conversation(ABC, Generic[S]):
         """
         session = self._session
         commands = session.commands
+        left = AT_ONCE
         event = session.next_event()
         while event is not None and self._answer_at_once(event):
-            event = session.next_event()
+            left -= 1
+            event = session.next_event() if left else None
         if session.commands != commands:
             self.active = self._loop.time()  # P-139
         if session.closed:
@@ -211,7 +215,7 @@ class Conversation(ABC, Generic[S]):
             self._wire.start_tls(event.leftover)
         elif event is not None:
             self._begin_work(event)
-        elif session.unfinished and not self._writing_paused and not self._continuing:
+        elif (session.unfinished or not left) and not self._writing_paused and not self._continuing:
             self._continuing = True
             self._loop.call_soon(self._continue)
         self._throttle()
@@ -320,10 +324,10 @@ class Conversation(ABC, Generic[S]):
         if self._leaving or self._task is not None:  # work under way may still bring something to let go of
             return
         self._leaving = True
-        if self._holds_something():
-            self._task = self._loop.create_task(self._let_go_and_hang_up())
-        else:
+        if self._let_go_at_once():
             self._hang_up()
+        else:
+            self._task = self._loop.create_task(self._let_go_and_hang_up())
 
     async def _let_go_and_hang_up(self) -> None:
         try:

@@ -22,13 +22,30 @@ def read_now(descriptor: int, octets: int, room: memoryview) -> bytes | None:
         octets: that it has.
         room: for them.
     """
-    if octets > len(room) or not _NOWAIT:
+    if octets > len(room):
         return None
     try:
-        got = os.preadv(descriptor, [room[:octets]], 0, _NOWAIT)
-    except OSError:
+        message = _cached(descriptor, room[:octets], 0)
+    except OSError:  # who reads it in a thread says what is wrong
         return None
-    return bytes(room[:octets]) if got == octets else None
+    return message if message is not None and len(message) == octets else None
+
+
+def _cached(descriptor: int, room: memoryview, offset: int) -> bytes | None:
+    """Return what there is from an offset on, as far as room and page cache go; None: a disk must be waited for.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not _NOWAIT:
+        return None
+    try:
+        octets = os.preadv(descriptor, [room], offset, _NOWAIT)
+    except OSError as error:
+        if error.errno in _WOULD_BLOCK:
+            return None
+        raise
+    return bytes(room[:octets])
 
 
 class MessageReader:
@@ -58,7 +75,7 @@ class MessageReader:
             return self._file.read(PIECE)
         if self._descriptor < 0:
             return await asyncio.to_thread(self._file.read, PIECE)
-        piece = self._cached()
+        piece = _cached(self._descriptor, memoryview(bytearray(PIECE)), self._offset)
         if piece is None:
             piece = await asyncio.to_thread(os.pread, self._descriptor, PIECE, self._offset)
         self._offset += len(piece)
@@ -67,16 +84,3 @@ class MessageReader:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def _cached(self) -> bytes | None:
-        """Return the next piece if that takes no waiting for a disk, else None."""
-        if not _NOWAIT:
-            return None
-        piece = bytearray(PIECE)
-        try:
-            octets = os.preadv(self._descriptor, [piece], self._offset, _NOWAIT)
-        except OSError as error:
-            if error.errno in _WOULD_BLOCK:
-                return None
-            raise
-        return bytes(memoryview(piece)[:octets])

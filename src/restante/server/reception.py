@@ -165,8 +165,8 @@ class Reception(Conversation[MailSession]):
         self._session.end(TOO_QUIET, SILENT)
         self._leave()
 
-    def _holds_something(self) -> bool:
-        return self._incoming is not None
+    def _let_go_at_once(self) -> bool:
+        return self._incoming is None
 
     async def _let_go(self) -> None:
         """Nothing is left of a message that is not complete."""

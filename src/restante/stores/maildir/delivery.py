@@ -1,5 +1,6 @@
 """A message on its way into a Maildir (M-002).  Everything here blocks, and is meant to run in a thread."""
 
+import contextlib
 import os
 
 from restante.protocol.framing import CrlfLines, LfLines
@@ -100,7 +101,8 @@ class Incoming:
         """Let the disk begin with the octets; nobody waits for it."""
         # Advice about pages that are not on the disk yet makes Linux write them, and no other call of `os` does.
         if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def prepare(self, *, flushed: bool = False) -> None:
         """Do all but the last step: the octets are durable, and there is room; may be called again.

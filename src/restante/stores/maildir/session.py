@@ -165,9 +165,9 @@ class MaildirMaildrop:
 
     def close_now(self) -> bool:
         """See `Prompt.close_now`."""
-        if self._changed or self._suspects:
-            return False
         if self._lock >= 0:
+            if self._changed or self._suspects:
+                return False
             os.close(self._lock)
             self._lock = -1
         return True
@@ -180,8 +180,7 @@ class MaildirMaildrop:
         try:
             await in_thread(self._save)
         finally:
-            if lock >= 0:
-                os.close(lock)
+            os.close(lock)
 
     # -- ids of another server ----------------------------------------------------------------------
 
