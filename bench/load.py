@@ -28,7 +28,8 @@ def built(name: str, *libraries: str) -> Path:
     compiler = shutil.which("cc")
     if compiler is None:
         raise BuildFailed("no C compiler (apt install gcc libc6-dev libssl-dev)")
-    program = Path(tempfile.mkdtemp(prefix="restante-native-")) / name
+    program = NATIVE.parents[1] / "build" / "native" / name
+    program.parent.mkdir(parents=True, exist_ok=True)
     command = [compiler, "-O2", "-o", str(program), str(NATIVE / f"{name}.c"), *(f"-l{one}" for one in libraries)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

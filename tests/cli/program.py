@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -199,11 +199,16 @@ class Running:
 
 @contextmanager
 def running(
-    *arguments: str | Path, cwd: Path | None = None, environment: Mapping[str, str] | None = None
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    program: Sequence[str] = PROGRAM,
+    descriptors: Sequence[int] = (),
 ) -> Iterator[Running]:
-    """Start a command that serves; whatever is left of it in the end is killed."""
+    """Start a command that serves, with these descriptors; whatever is left of it in the end is killed."""
     process = subprocess.Popen(
-        [*PROGRAM, *map(str, arguments)],
+        [*program, *map(str, arguments)],
+        pass_fds=descriptors,
         cwd=cwd,
         env=os.environ | (environment or {}),
         stdin=subprocess.DEVNULL,

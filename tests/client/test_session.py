@@ -336,9 +336,10 @@ def test_octets_before_the_handshake(tls: ssl.SSLContext, ca: Path, far: None) -
     assert peer.heard == [b"CAPA", b"STLS"]
 
 
-def test_stls_that_is_refused(far: None) -> None:
-    """K-012: it was announced, so somebody may want us to do without."""
-    with Peer(LOGIN | STLS | {b"STLS": b"-ERR no\r\n"}) as peer, pytest.raises(Refused):
+@pytest.mark.parametrize("more", [b"", b"+OK user accepted\r\n+OK authenticated\r\n"])
+def test_stls_that_is_refused(far: None, more: bytes) -> None:
+    """K-012: it was announced, so somebody may want us to do without, and have answers ready for what would follow."""
+    with Peer(LOGIN | STLS | {b"STLS": b"-ERR no\r\n" + more}) as peer, pytest.raises(Refused):
         meet(peer.url)
     assert peer.heard == [b"CAPA", b"STLS"]
 

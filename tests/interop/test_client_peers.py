@@ -19,7 +19,7 @@ from restante.client import (
     Security,
     ServerUrl,
 )
-from restante.errors import Condition
+from restante.errors import AuthenticationFailed, Condition
 from tests.client.peer import Peer, multi
 from tests.interop.catalogue import PYPI
 from tests.interop.foreign_servers import deliver, make_maildir, needs_dovecot_running, open_folder, running_dovecot
@@ -179,6 +179,9 @@ async def _everything(port: int) -> None:
 
 # -- what the tests of curl have servers say --------------------------------------------------------
 
+PLAIN = {b"CAPA": multi(b"SASL PLAIN"), b"AHVzZXIAc2VjcmV0": b"+OK in\r\n", b"LIST": multi()}
+RUBBISH = {b"CAPA": multi(b"SASL LOGIN"), b"AUTH": b"+ Rubbish\r\n", b"*": b"-ERR cancelled\r\n"}
+
 
 @pytest.mark.parametrize(
     ("replies", "asked", "kind"),
@@ -191,10 +194,19 @@ async def _everything(port: int) -> None:
         ({b"CAPA": multi(b"SASL"), b"LIST": multi()}, "list", None),
         ({b"CAPA": b"+OK\r\nUSER\r\n.\r\n", b"LIST": b"+OK\r\n.\r\n"}, "list", None),
         ({b"LIST": b"500 what?\r\n"}, "list", NotPop3),
+        ({b"LIST": b"+OK but no messages\r\n.\r\n"}, "list", None),
+        ({b"PASS": b"-ERR Login failure\r\n"}, "list", AuthenticationFailed),
+        (
+            {b"CAPA": multi(b"SASL PLAIN"), b"AUTH": b"+\r\n", b"AHVzZXIAc2VjcmV0": b"+OK in\r\n", b"LIST": multi()},
+            "list",
+            None,
+        ),
+        ({b"CAPA": multi(b"SASL DIGEST-MD5 NTLM"), b"USER": b"-ERR\r\n"}, "list", NotPop3),
+        (RUBBISH, "list", AuthenticationFailed),
     ],
 )
 def test_scripted(replies: dict[bytes, bytes], asked: str, kind: type[Exception] | None) -> None:
-    """RETR and LIST that are refused, cut off, empty, larger than 32 bits; capabilities of all shapes."""
+    """Logins, RETR and LIST that are refused, cut off, empty, larger than 32 bits; capabilities of all shapes."""
     login = {b"USER": b"+OK\r\n", b"PASS": b"+OK\r\n"}
     script = login | replies
 

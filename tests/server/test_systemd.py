@@ -10,8 +10,8 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -48,30 +48,12 @@ os.execv(command[0], command)
 """
 
 
-@contextmanager
 def activated(
     passed: Sequence[int], *arguments: str | Path, program: Sequence[str] = PROGRAM, **environment: str
-) -> Iterator[Running]:
-    """Start a program with these descriptors; whatever is left of it in the end is killed."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", ACTIVATE, " ".join(map(str, passed)), *program, *map(str, arguments)],
-        env=os.environ | environment,
-        pass_fds=passed,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    server = Running(process)
-    try:
-        yield server
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait(TIMEOUT)
-        server.out.rest()
-        server.log.rest()
+) -> AbstractContextManager[Running]:
+    """Start a program as systemd does that passes it these descriptors; see `running`."""
+    first = [sys.executable, "-c", ACTIVATE, " ".join(map(str, passed)), *program]
+    return running(*arguments, program=first, environment=environment, descriptors=passed)
 
 
 def one_line(server: Running) -> str:
@@ -170,7 +152,7 @@ def test_an_address_that_is_written_otherwise(tmp_path: Path) -> None:
     try:
         passed = socket.create_server(("::1", 0), family=socket.AF_INET6)
     except OSError:
-        pytest.skip("no IPv6")
+        pytest.skip("this machine has no IPv6 loopback address")
     with passed:
         address = ("::1", passed.getsockname()[1])
         path = post_office(tmp_path, address=f"[0:0:0:0:0:0:0:1]:{address[1]}")

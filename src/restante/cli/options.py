@@ -138,9 +138,6 @@ class WhenThereIsRoom(logging.Handler):
 @contextmanager
 def logging_to_stderr(level: int = logging.INFO) -> Iterator[None]:
     """Write the log to stderr, a line each."""
-    # What no line of ours tells need not be found out for each of them.
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = ""  # noqa: SLF001  (the way that the manual of `logging` names: "Optimization")
     handler = _Batches(STDERR)
     handler.setFormatter(logging.Formatter(LOG_FORMAT))
     root = logging.getLogger()
