@@ -25,19 +25,14 @@ def main() -> int:
     elif options.command == "memory":
         memory.report(options.server, options.only, options.octets)
     else:
-        slow = min(options.lock_step, options.messages)
-        return link.report(options.server, options.only, options.messages, slow, options.rounds, options.delay)
+        wanted = options.messages, options.patience, options.rounds, options.delay
+        return link.report(options.server, options.only, *wanted)
     return 0
 
 
 def _add_link_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--messages", type=int, default=50_000)
-    command.add_argument(
-        "--lock-step",
-        type=int,
-        default=1_000,
-        help="messages for fetchers that wait for each reply: their pace does not depend on it",
-    )
+    command.add_argument("--patience", type=float, default=120.0, help="seconds after which a fetcher is stopped")
     command.add_argument("--rounds", type=int, default=3)
     command.add_argument("--delay", type=float, default=20.0, help="milliseconds, one way")
 
