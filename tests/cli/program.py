@@ -202,12 +202,12 @@ def running(
     *arguments: str | Path,
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
-    program: Sequence[str] = PROGRAM,
+    program: Sequence[str] | None = None,
     descriptors: Sequence[int] = (),
 ) -> Iterator[Running]:
     """Start a command that serves, with these descriptors; whatever is left of it in the end is killed."""
     process = subprocess.Popen(
-        [*program, *map(str, arguments)],
+        [*(program or PROGRAM), *map(str, arguments)],
         pass_fds=descriptors,
         cwd=cwd,
         env=os.environ | (environment or {}),

@@ -35,7 +35,9 @@ def ids(server: Running) -> list[bytes]:
     with client:
         assert answer.startswith(b"+OK "), answer
         assert client.ask(b"UIDL").startswith(b"+OK ")
-        return [line.split()[1] for line in client.lines()]
+        found = [line.split()[1] for line in client.lines()]
+        assert client.ask(b"QUIT").startswith(b"+OK ")  # P-131: whichever worker has the next session, the lock is free
+        return found
 
 
 # -- calls that fail --------------------------------------------------------------------------------
