@@ -4,7 +4,7 @@ Octets of a message are counted as RETR sends them: every line ended by CRLF, th
 byte-stuffing and without the final ``.`` line (RFC 1939 section 11, P-081, P-087, P-088).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -29,6 +29,10 @@ class Message(NamedTuple):
     """
 
 
+SLICE = 1000
+"""Messages of a long listing that are looked at in one step (P-295)."""
+
+
 class Listing(tuple[Message, ...]):  # noqa: SLOT001  (its properties are kept)
     """The messages of a maildrop, in their order, with what is worth to be worked out only once.
 
@@ -46,9 +50,27 @@ class Listing(tuple[Message, ...]):  # noqa: SLOT001  (its properties are kept)
         return not any(message.surrogate for message in self)
 
     @cached_property
-    def ready(self) -> dict[str, Sequence[bytes]]:
-        """Replies that have been made already, in pieces, by their commands."""
+    def ready(self) -> dict[str, list[bytes]]:
+        """Replies that are ready, by their commands: each piece for `SLICE` messages, from the first on."""
         return {}
+
+    def continued(self, messages: Iterable[Message], same: int) -> "Listing":
+        """Return a listing of which all that is known already need not be worked out again.
+
+        Args:
+            messages: of that listing, behind those that are the same.
+            same: how many messages, from the first on, it has in common with this one.
+        """
+        other = Listing((*self[:same], *messages))
+        known = self.__dict__
+        if "octets" in known:
+            gone = sum(message.octets for message in self[same:])
+            other.octets = self.octets - gone + sum(message.octets for message in other[same:])
+        if known.get("ascii"):
+            other.ascii = not any(message.surrogate for message in other[same:])
+        if "ready" in known:
+            other.ready = {command: pieces[: same // SLICE] for command, pieces in self.ready.items()}
+        return other
 
 
 class MessageFile(Protocol):

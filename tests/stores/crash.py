@@ -88,14 +88,21 @@ def create(maildir: Folder, arm: Arm) -> None:
     maildir.create()
 
 
-def write_index(maildir: Folder, arm: Arm) -> None:
+def add_to_index(maildir: Folder, arm: Arm, *, damaged: bool = False) -> None:
     """What a login does that finds something new, and an old index."""
     scan(maildir, Memory())
+    if damaged:
+        Path(maildir.ours("index")).write_bytes(b"")
     (Path(maildir.path) / "new/6.f.host").write_bytes(b"six\n")
     os.link(maildir.join("new/6.f.host"), maildir.join("tmp/spare"))
     (Path(maildir.path) / "cur/6.f.host:2,S").write_bytes(b"copy\n")  # so that ids must be written down, too
     arm()
     scan(maildir, Memory())
+
+
+def write_index(maildir: Folder, arm: Arm) -> None:
+    """The same where the index is of no use."""
+    add_to_index(maildir, arm, damaged=True)
 
 
 def adopt(maildir: Folder, arm: Arm) -> None:
@@ -145,7 +152,8 @@ WORKS: dict[str, Callable[[Folder, Arm], None]] = {
     "deliver": partial(deliver, durability=Always()),
     "deliver-group": partial(deliver, durability=Group()),
     "create": create,
-    "index": write_index,
+    "index": add_to_index,
+    "index anew": write_index,
     "adopt": adopt,
     "follow": follow,
     "undo": undo,

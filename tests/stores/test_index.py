@@ -5,12 +5,13 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from restante.maildrop import Message
+from restante.maildrop import Listing, Message
 from restante.stores.maildir import MaildirStore, index, measuring
 from restante.stores.maildir.folder import Folder
 from restante.stores.maildir.listing import scan
@@ -309,11 +310,23 @@ DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
     "empty": lambda _: b"",
     "cut": lambda octets: octets[:-1],
     "cut in its head": lambda octets: octets[:10],
-    "longer": lambda octets: octets + b"\0",
     "one bit": lambda octets: octets[:-5] + bytes([octets[-5] ^ 1]) + octets[-4:],
-    "another version": lambda octets: octets.replace(b"index 1", b"index 9", 1),
+    "another version": lambda octets: octets.replace(b"index 2", b"index 1", 1),
     "zeros": lambda octets: bytes(len(octets)),
 }
+
+
+async def test_an_index_with_damage_behind_it(maildir: Path, later: Later) -> None:
+    """What stands before it is still right; the next change is not added behind it."""
+    later()
+    before = await listing(another_process(maildir))
+    path = maildir / "restante/index"
+    path.write_bytes(path.read_bytes() + b"\0")
+    assert (len(index.read(str(path)).snapshot.messages), index.read(str(path)).whole) == (3, 0)
+    assert await listing(another_process(maildir)) == before
+    put(maildir, "new/4.d.host", b"four\n")
+    assert len(await listing(another_process(maildir))) == 4
+    assert len(index.read(str(path)).snapshot.messages) == 4
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -328,9 +341,9 @@ async def test_a_damaged_index(maildir: Path, later: Later, damage: str) -> None
         path.unlink()
     else:
         path.write_bytes(octets)
-    assert index.read(str(path)) is EMPTY
+    assert index.read(str(path)).snapshot is EMPTY
     assert await listing(another_process(maildir)) == before
-    assert index.read(str(path)) is not EMPTY
+    assert index.read(str(path)).snapshot is not EMPTY
 
 
 async def test_an_index_that_is_no_file(maildir: Path, later: Later, tmp_path: Path) -> None:
@@ -369,10 +382,121 @@ def snapshots() -> st.SearchStrategy[Snapshot]:
 def test_an_index_says_what_was_written(tmp_path: Path, snapshot: Snapshot) -> None:
     """Names that are not UTF-8 included."""
     path = str(tmp_path / "index")
-    stamp = index.write(path, snapshot)
-    assert index.read(path) == snapshot
-    assert index.stamp(path) == stamp
+    written = index.write(path, snapshot)
+    assert written.snapshot == snapshot
+    assert index.read(path) == written
+    assert index.stamp(path) == written.stamp
     assert [one.name for one in tmp_path.iterdir()] == ["index"]
+
+
+def numbered(*numbers: int, inode: int = 0, path: str = "cur/{}.host:2,") -> tuple[Stored, ...]:
+    """Return messages in the order of their numbers."""
+    return tuple(
+        Stored(Message(str(n), n), (path.format(n),), inode or n, n, n, (NOT_ADOPTED, n, 0)) for n in sorted(numbers)
+    )
+
+
+CHANGES = st.lists(
+    st.tuples(st.sampled_from(["come", "go", "change", "rename", "all"]), st.integers(0, 40)), max_size=30
+)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(changes=CHANGES, odd=st.booleans())
+def test_an_index_that_is_added_to_says_what_was_added(
+    tmp_path: Path, changes: list[tuple[str, int]], odd: bool
+) -> None:
+    """M-010: whoever reads all of it, or only what is new, finds what a process finds that has written all of it."""
+    path, name = str(tmp_path / "index"), "cur/\udcff%{}.host:2," if odd else "cur/{}.host:2,"
+    writer = index.write(path, Snapshot.of(numbered(*range(10, 30), path=name)))
+    reader, late = index.read(path), index.read(path)
+    for time_of_it, (change, number) in enumerate(changes):
+        one = numbered(number, path=name)[0]
+        messages = {stored.order: stored for stored in writer.snapshot.messages}
+        if change == "come":
+            messages[one.order] = one
+        elif change == "go":
+            messages.pop(one.order, None)
+        elif change == "all":
+            messages = {stored.order: stored for stored in numbered(*range(number), path=name)}
+        elif one.order in messages:
+            other = one._replace(size=7) if change == "change" else one._replace(paths=(f"new/{number}.host",))
+            messages[one.order] = other
+        stamps: dict[str, Any] = {"scanned": float(time_of_it), "new": (number, 2, 3), "cur": None, "ids": (1, 1, 1)}
+        after = tuple(messages[order] for order in sorted(messages))
+        writer = index.add(path, writer, writer.snapshot.followed(after)._replace(**stamps))
+        reader = index.read(path, reader)
+        assert reader == writer == index.read(path)
+        assert reader.snapshot.listing == Listing(stored.message for stored in after)
+    assert index.read(path, late) == writer
+
+
+def test_an_index_grows_to_twice_its_size(tmp_path: Path) -> None:
+    """Then it is written whole again; a short one may have a few changes more."""
+    path = str(tmp_path / "index")
+    known = index.write(path, Snapshot.of(numbered(*range(2000))))
+    whole, inodes, sizes = known.whole, set(), []
+    for number in range(2000, 6000):
+        known = index.add(path, known, known.snapshot.followed((*known.snapshot.messages, *numbered(number))))
+        assert known.stamp is not None
+        inodes.add(known.stamp[0])
+        sizes.append(known.stamp[2])
+    assert 2 <= len(inodes) <= 3
+    assert whole * 1.9 < max(sizes)
+    assert all(one < 2.1 * whole * (number + 2000) / 2000 for number, one in enumerate(sizes))
+    small = index.write(path, Snapshot.of(numbered(1)))
+    again = index.add(path, small, small.snapshot.followed(numbered(1, 2)))
+    assert (small.stamp or [0])[0] == (again.stamp or [1])[0]
+
+
+@pytest.mark.parametrize("cut", [1, 20, 60])
+def test_a_change_that_was_not_finished(tmp_path: Path, cut: int) -> None:
+    """M-010: the index is what it was before; nothing is added behind what nobody can read."""
+    path = tmp_path / "index"
+    before = index.write(str(path), Snapshot.of(numbered(1, 2)))
+    index.add(str(path), before, before.snapshot.followed(numbered(1, 2, 3)))
+    octets = path.read_bytes()
+    path.write_bytes(octets[:-cut])
+    for known in (index.read(str(path), before), index.read(str(path))):
+        assert (known.snapshot, known.whole) == (before.snapshot, 0)
+    index.add(str(path), known, known.snapshot.followed(numbered(2, 4)))
+    assert index.read(str(path)).snapshot.messages == numbered(2, 4)
+
+
+def test_nothing_is_added_to_another_file(tmp_path: Path) -> None:
+    """P-291: neither to one that came into its place, nor to one that has another name, too."""
+    path, other = str(tmp_path / "index"), tmp_path / "other"
+    known = index.write(path, Snapshot.of(numbered(1)))
+    os.link(path, other)
+    octets = other.read_bytes()
+    after = known.snapshot.followed(numbered(1, 2))
+    known = index.add(path, known, after)
+    assert other.read_bytes() == octets
+    assert index.read(path).snapshot == after
+    Path(path).write_bytes(b"what somebody else wrote")
+    index.add(path, known, after)
+    assert index.read(path).snapshot == after
+
+
+async def test_what_another_worker_added_is_all_that_is_read(
+    maildir: Path, later: Later, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P-083: two workers, one after the other; a message comes and is deleted, and neither reads the index whole."""
+    first, second = another_process(maildir), another_process(maildir)
+    later()
+    for store in (first, second):
+        assert len(await ids(store)) == 3
+    later()
+    for store in (first, second):
+        assert len(await ids(store)) == 3
+    monkeypatch.setattr(index, "_read_whole", None)
+    monkeypatch.setattr(index, "write", None)
+    for number, store in enumerate((second, first, second, first), 4):
+        put(maildir, f"new/{number}.x.host", b"more\n")
+        maildrop = await store.open(BOB)
+        assert [message.unique_id[:1] for message in maildrop.listing] == ["1", "2", "3", str(number)]
+        await maildrop.update({4})
+        await maildrop.close()
 
 
 @pytest.mark.parametrize("path", ["cur/../../etc/passwd", "../x", "etc/passwd", "cur", "tmp/x", "new/a/b"])
@@ -380,9 +504,9 @@ def test_an_index_names_messages_of_this_maildir_only(tmp_path: Path, path: str)
     """P-291: whoever has written it."""
     one = Stored(Message("id", 1), (path,), 1, 1, 1, (NOT_ADOPTED, 0, 0))
     index.write(str(tmp_path / "index"), Snapshot.of([one]))
-    assert index.read(str(tmp_path / "index")) is EMPTY
+    assert index.read(str(tmp_path / "index")).snapshot is EMPTY
     index.write(str(tmp_path / "index"), Snapshot.of([one._replace(paths=())]))
-    assert index.read(str(tmp_path / "index")) is EMPTY
+    assert index.read(str(tmp_path / "index")).snapshot is EMPTY
 
 
 async def test_a_folder_that_has_not_changed_is_looked_at_within_the_hour_all_the_same(
@@ -469,7 +593,9 @@ async def test_deleted_messages_leave_the_index(maildir: Path, later: Later, loo
     maildrop = await another_process(maildir).open(BOB)
     await maildrop.update({1, 3})
     await maildrop.close()
-    assert [one.message.unique_id for one in index.read(str(maildir / "restante/index")).messages] == ["2.b.host"]
+    assert [one.message.unique_id for one in index.read(str(maildir / "restante/index")).snapshot.messages] == [
+        "2.b.host"
+    ]
     later()
     looks.update(listed=0, read=0)
     assert await ids(another_process(maildir)) == ["2.b.host"]
@@ -559,7 +685,7 @@ async def test_an_entry_for_a_name_without_a_time(maildir: Path, later: Later) -
     os.utime(maildir / "cur/zebra:2,", (9, 9))
     later(TRUST + 1)
     assert await ids(another_process(maildir)) == before
-    assert index.read(str(maildir / "restante/index")).messages[2].order == (NOT_ADOPTED, 2, 0)
+    assert index.read(str(maildir / "restante/index")).snapshot.messages[2].order == (NOT_ADOPTED, 2, 0)
 
 
 def test_paths_are_keys(maildir: Path) -> None:

@@ -16,7 +16,7 @@ from restante.maildrop import Correctable, Message
 from restante.stores.maildir import MaildirStore, measuring, names
 from restante.stores.maildir.folder import Folder
 from restante.stores.maildir.measuring import Measured
-from restante.stores.maildir.records import DIRECTORIES, Key, Memory, Paths, Snapshot, Stored
+from restante.stores.maildir.records import DIRECTORIES, Indexed, Key, Memory, Paths, Snapshot, Stored
 from tests.stores.test_contract import BOB, contents, deliver, read
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
@@ -531,19 +531,20 @@ def test_what_is_remembered_is_bounded() -> None:
     """The maildrops that were opened longest ago are forgotten."""
     memory = Memory(limit=5)
 
-    def snapshot(messages: int) -> Snapshot:
-        return Snapshot.of(Stored(Message("id", 1), ("cur/1",), n, 1, 1, (0, 0, 0)) for n in range(messages))
+    def known(messages: int) -> Indexed:
+        one = (Stored(Message("id", 1), ("cur/1",), n, 1, 1, (0, 0, 0)) for n in range(messages))
+        return Indexed(Snapshot.of(one))
 
     def counts(*paths: str) -> list[int]:
-        return [len(memory.of(path)[1].messages) for path in paths]
+        return [len(memory.of(path).snapshot.messages) for path in paths]
 
     for path in ("a", "b", "c", "b"):
-        memory.keep(path, None, snapshot(2))
+        memory.keep(path, known(2))
     assert counts("a", "b", "c") == [0, 2, 2]
     for _ in range(10):  # what is replaced makes room
-        memory.keep("b", None, snapshot(2))
+        memory.keep("b", known(2))
     assert counts("b", "c") == [2, 2]
-    memory.keep("d", None, snapshot(9))
+    memory.keep("d", known(9))
     assert counts("b", "c", "d") == [0, 0, 9]
 
 

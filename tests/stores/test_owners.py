@@ -86,12 +86,12 @@ async def test_an_index_of_somebody_else_is_not_believed(maildir: Path, precious
     """It could name any file as a message, and hold any octets as an id."""
     await contents(MaildirStore(f"{maildir.parent}/{{user}}"))
     path = str(maildir / "restante/index")
-    (one,) = index.read(path).messages
+    (one,) = index.read(path).snapshot.messages
     index.write(
         path, Snapshot.of([one._replace(paths=("../precious/1.file",), message=one.message._replace(octets=10))])
     )
     os.chown(path, OWNER, OWNER)
-    assert index.read(path) is EMPTY
+    assert index.read(path).snapshot is EMPTY
     assert await contents(MaildirStore(f"{maildir.parent}/{{user}}")) == [b"one\r\n"]
 
 

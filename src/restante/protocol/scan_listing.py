@@ -5,10 +5,7 @@ from enum import Enum
 from itertools import islice
 
 from restante.errors import NoSuchMessage, Text
-from restante.maildrop import Listing, Message
-
-SLICE = 1000
-"""Messages of a long listing that are looked at in one step (P-295)."""
+from restante.maildrop import SLICE, Listing, Message
 
 
 class Headers(Enum):
@@ -110,18 +107,15 @@ class ScanListing:
         return self._slices("UIDL", lambda number, message: b"%d %b\r\n" % (number, message.unique_id.encode("ascii")))
 
     def _slices(self, kind: str, line: Callable[[int, Message], bytes]) -> Iterator[bytes]:
-        ready = self._messages.ready
-        if not self.deleted and kind in ready:
-            yield from ready[kind]
-            return
-        made = []
-        numbered = enumerate(self._messages, 1)
+        made = [] if self.deleted else list(self._messages.ready.get(kind, ()))
+        yield from made
+        numbered = enumerate(self._messages[SLICE * len(made) :], SLICE * len(made) + 1)
         while messages := list(islice(numbered, SLICE)):
             lines = b"".join([line(number, message) for number, message in messages if number not in self.deleted])
             made.append(lines)
             yield lines
         if not self.deleted:
-            ready[kind] = made
+            self._messages.ready[kind] = made
 
 
 def _as_it_is(message: Message) -> int:

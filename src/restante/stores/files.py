@@ -191,12 +191,13 @@ def open_or_create(path: str, flags: int = os.O_RDWR) -> int:
     raise PermanentFailure(f"{path}: a regular file with one name would be right")
 
 
-def read_file(path: str, limit: int, *, own: bool = False) -> tuple[bytes, os.stat_result] | None:
+def read_file(path: str, limit: int, *, start: int = 0, own: bool = False) -> tuple[bytes, os.stat_result] | None:
     """Return what is in a file of ours, with what the system knows of it; None: there is none.
 
     Args:
         path: of the file.
         limit: octets.
+        start: octets that are left out.
         own: one that belongs to somebody else than whom we run as, or root, counts as missing.
 
     Raises:
@@ -213,6 +214,7 @@ def read_file(path: str, limit: int, *, own: bool = False) -> tuple[bytes, os.st
             return None
         if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
             raise PermanentFailure(f"{path}: a regular file of at most {limit} octets would be right")
+        os.lseek(descriptor, start, os.SEEK_SET)
         pieces = []
         while piece := os.read(descriptor, 1 << 22):
             pieces.append(piece)

@@ -2,18 +2,20 @@
 
 It is a cache.  Nothing is lost with it: sizes are measured again, ids come from base names and from the list of
 adopted ids.  So it is not synced, and one that is damaged, cut short or of another version counts as missing.
-It is written under the session's lock, aside, and renamed.
+It is written under the session's lock: whole, aside, and renamed; or, when little has changed, added to.
 
-The file: a line that names the version, four octets of CRC-32, then a MessagePack array of the fields of `Snapshot`
-without `listing`, and one that tells how names are written.
+The file: a line that names the version, then parts, each with its CRC-32 and its octets before it.  The first is a
+MessagePack array of the fields of `Snapshot` without `listing`, and one that tells how names are written; each further
+one has what has changed since.
 """
 
 import contextlib
 import gc
 import os
+import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -22,11 +24,13 @@ import msgspec
 from restante.errors import PermanentFailure
 from restante.maildrop import Listing
 from restante.stores.files import create, read_file, unlink_if_there, write_all
-from restante.stores.maildir.records import EMPTY, Snapshot, Stamp, Stored
+from restante.stores.maildir.records import EMPTY, UNKNOWN, Indexed, Key, Snapshot, Stamp, Stored, in_common, in_order
 
 NAME = "index"
 """Below our subfolder."""
-_MAGIC = b"restante index 1\n"
+_MAGIC = b"restante index 2\n"
+_HEAD = struct.Struct(">II")
+"""Before each part: its CRC-32, and its octets."""
 
 
 class _Content(NamedTuple):
@@ -38,66 +42,210 @@ class _Content(NamedTuple):
     ids: Stamp | None
     quoted: bool
     """Names are not UTF-8, so that all paths are percent-encoded."""
+    gone: tuple[str, ...] = ()
+    """Of the messages before: those that are no longer there, or are among `blocks` as they are now.
+
+    Their inodes in decimal digits, a slash, and their base names, percent-encoded too where the paths are.
+    """
 
 
 _LONGEST = 1 << 28
 """Octets of the largest index that is read."""
 _BLOCK = 1000
 """Messages in a block."""
+_FEW = 1 << 14
+"""Octets that may be added to any index; to a long one, as many as it has."""
 _decoder = msgspec.msgpack.Decoder(_Content)
 _block_decoder = msgspec.msgpack.Decoder(tuple[Stored, ...])
 _encoder = msgspec.msgpack.Encoder()
+_DAMAGED = (ValueError, msgspec.MsgspecError)
 
 
 def stamp(path: str) -> Stamp | None:
-    """Return what tells that a file has not been replaced; None: there is none."""
+    """Return what tells that a file has not been replaced, nor added to; None: there is none."""
     try:
         status = os.stat(path, follow_symlinks=False)
     except FileNotFoundError:
         return None
+    return _stamp(status)
+
+
+def _stamp(status: os.stat_result) -> Stamp:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def read(path: str) -> Snapshot:
+# -- reading ----------------------------------------------------------------------------------------
+
+
+def read(path: str, known: Indexed = UNKNOWN) -> Indexed:
     """Read an index; one that is missing, damaged or not readable is an empty snapshot.
 
     So is one that belongs to somebody else than whom we run as, or root: it decides which files are shown.
+
+    Args:
+        path: of the index.
+        known: what was read or written before; if the index has only been added to since, no more than that is read.
     """
+    return _read_on(path, known) or _read_whole(path)
+
+
+def _read_on(path: str, known: Indexed) -> Indexed | None:
+    """Read what was added to an index; None: that is not all that has happened to it."""
+    inode, _, size = known.stamp or (0, 0, 0)
+    found = _octets(path, size) if known.whole else None
+    if found is None or found[1][0] != inode or found[1][2] <= size:
+        return None
+    octets, now = found
+    more = _added(Indexed(known.snapshot, now, known.whole), memoryview(octets))
+    return more if more.whole else None
+
+
+def _read_whole(path: str) -> Indexed:
+    octets, now = _octets(path) or (b"", stamp(path))
+    if octets[: len(_MAGIC)] != _MAGIC:
+        return Indexed(stamp=now)
     try:
-        octets, _ = read_file(path, _LONGEST, own=True) or (b"", None)
-        start = len(_MAGIC) + 4
-        content = memoryview(octets)[start:]
-        if octets[: len(_MAGIC)] != _MAGIC:
-            return EMPTY
-        if zlib.crc32(content).to_bytes(4, "big") != octets[start - 4 : start]:
-            return EMPTY
-        found = _decoder.decode(content)
-        messages: list[Stored] = []
-        with without_collection():
-            for block in found.blocks:  # a loop of the interpreter's, which lets others have their turn
-                messages += _block_decoder.decode(block)
-    except (OSError, PermanentFailure, msgspec.MsgspecError, UnicodeError):
-        return EMPTY
+        first, rest = _first(memoryview(octets)[len(_MAGIC) :])
+        return _added(Indexed(_with(EMPTY, first), now, len(octets) - len(rest)), rest)
+    except _DAMAGED:
+        return Indexed(stamp=now)
+
+
+def _added(indexed: Indexed, rest: memoryview) -> Indexed:
+    """Return what parts that were added make of an index.
+
+    What stands before damage was right once, and is no worse than an index that is a little old.
+    """
+    snapshot = indexed.snapshot
+    try:
+        while rest:
+            part, rest = _first(rest)
+            snapshot = _with(snapshot, part)
+    except _DAMAGED:
+        return Indexed(snapshot, indexed.stamp)
+    return indexed._replace(snapshot=snapshot)
+
+
+def _octets(path: str, start: int = 0) -> tuple[bytes, Stamp] | None:
+    try:
+        found = read_file(path, _LONGEST, start=start, own=True)
+    except (OSError, PermanentFailure):
+        return None
+    return None if found is None else (found[0], _stamp(found[1]))
+
+
+def _first(octets: memoryview) -> tuple[memoryview, memoryview]:
+    """Cut off the first part.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    if len(octets) < _HEAD.size:
+        raise ValueError
+    crc, length = _HEAD.unpack_from(octets)
+    end = _HEAD.size + length
+    part = octets[_HEAD.size : end]
+    if len(part) != length or zlib.crc32(part) != crc:
+        raise ValueError
+    return part, octets[end:]
+
+
+def _with(before: Snapshot, part: memoryview) -> Snapshot:
+    """Return the snapshot that a part makes of the one before.
+
+    Raises:
+        ValueError, UnicodeError, msgspec.MsgspecError: it makes none.
+    """
+    content = _decoder.decode(part)
+    messages: list[Stored] = []
+    with without_collection():
+        for block in content.blocks:  # a loop of the interpreter's, which lets others have their turn
+            messages += _block_decoder.decode(block)
     if not all(_is_path(path) for one in messages for path in one.paths) or not all(one.paths for one in messages):
-        return EMPTY
-    if found.quoted:
+        raise ValueError
+    if content.quoted:
         messages = [one._replace(paths=tuple(map(_unquoted, one.paths))) for one in messages]
-    listing = Listing(one.message for one in messages)
-    return Snapshot(tuple(messages), listing, found.scanned, found.new, found.cur, found.ids)
+    gone = [_key(_unquoted(key) if content.quoted else key) for key in content.gone]
+    if before.messages:
+        left = before.without(gone) if gone else before
+        after = left.followed(tuple(in_order(left.messages, messages)))
+    else:
+        after = Snapshot(tuple(messages), Listing(one.message for one in messages))
+    return after._replace(scanned=content.scanned, new=content.new, cur=content.cur, ids=content.ids)
 
 
-def write(path: str, snapshot: Snapshot) -> Stamp:
-    """Replace the index; returns the stamp of the new one.
+def _is_path(path: str) -> bool:
+    """Say whether a name leads to a message of this Maildir; names may be percent-encoded, and lead there, too."""
+    return path[:4] in ("new/", "cur/") and path.find("/", 4) < 0
+
+
+def _key(text: str) -> Key:
+    inode, _, base = text.partition("/")
+    return base, int(inode)
+
+
+# -- writing ----------------------------------------------------------------------------------------
+
+
+def add(path: str, known: Indexed, snapshot: Snapshot) -> Indexed:
+    """Let the index say what a snapshot says, by adding to it or by replacing it.
+
+    Args:
+        path: of the index.
+        known: what it says, as far as that is known.
+        snapshot: what it is to say.
+
+    Raises:
+        OSError, OverflowError: see `write`.
+    """
+    if known.stamp is None or not known.whole:
+        return write(path, snapshot)
+    gone, come = _changes(known.snapshot.messages, snapshot.messages)
+    octets = _part(snapshot, come, gone) if len(gone) + len(come) <= _BLOCK else b""
+    room = max(2 * known.whole, known.whole + _FEW) - known.stamp[2]
+    if octets and len(octets) <= room:
+        now = _append(path, known.stamp, octets)
+        if now is not None:
+            return Indexed(snapshot, now, known.whole)
+    return write(path, snapshot)
+
+
+def _append(path: str, known: Stamp, octets: bytes) -> Stamp | None:
+    """Add to the file that had that stamp; None: it is another one, or somebody else's, or there is no room."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        if _stamp(status) != known or status.st_nlink != 1:
+            return None
+        try:
+            write_all(descriptor, octets, status.st_size)
+        except OSError:
+            os.ftruncate(descriptor, status.st_size)
+            return None
+        return _stamp(os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def _changes(before: tuple[Stored, ...], after: tuple[Stored, ...]) -> tuple[list[Stored], list[Stored]]:
+    """Return which messages are gone, or are another now, and which have come, or are what those others are now."""
+    same = in_common(before, after)
+    old, new = before[same:], after[same:]
+    known, now = set(map(id, old)), set(map(id, new))
+    return [one for one in old if id(one) not in now], [one for one in new if id(one) not in known]
+
+
+def write(path: str, snapshot: Snapshot) -> Indexed:
+    """Replace the index.
 
     Raises:
         OSError: the old one is still there.
         OverflowError: so it is, because somebody has given a file a time or a size that cannot be.
     """
-    try:
-        octets = _encode(snapshot, snapshot.messages)
-    except UnicodeEncodeError:
-        quoted = tuple(one._replace(paths=tuple(map(_quoted, one.paths))) for one in snapshot.messages)
-        octets = _encode(snapshot, quoted, quoted=True)
+    octets = _MAGIC + _part(snapshot, snapshot.messages)
     aside = f"{path}.new"
     unlink_if_there(aside)
     descriptor = create(aside, own=True)
@@ -111,12 +259,34 @@ def write(path: str, snapshot: Snapshot) -> Stamp:
         raise
     finally:
         os.close(descriptor)
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    return Indexed(snapshot, _stamp(status), len(octets))
 
 
-def _is_path(path: str) -> bool:
-    """Say whether a name leads to a message of this Maildir; names may be percent-encoded, and lead there, too."""
-    return path[:4] in ("new/", "cur/") and path.find("/", 4) < 0
+def _part(snapshot: Snapshot, messages: Iterable[Stored], gone: Iterable[Stored] = ()) -> bytes:
+    """Return a part of the file; names that are not UTF-8 are percent-encoded, with all others."""
+    messages = tuple(messages)
+    keys = tuple(f"{one.inode}/{one.base}" for one in gone)
+    try:
+        content = _encoded(snapshot, messages, keys)
+    except UnicodeEncodeError:
+        messages = tuple(one._replace(paths=tuple(map(_quoted, one.paths))) for one in messages)
+        content = _encoded(snapshot, messages, tuple(map(_quoted, keys)), quoted=True)
+    return _HEAD.pack(zlib.crc32(content), len(content)) + content
+
+
+def _encoded(snapshot: Snapshot, messages: tuple[Stored, ...], gone: tuple[str, ...], *, quoted: bool = False) -> bytes:
+    starts = range(0, len(messages), _BLOCK)
+    blocks = tuple(msgspec.Raw(_encoder.encode(messages[start : start + _BLOCK])) for start in starts)
+    stamps = snapshot.scanned, snapshot.new, snapshot.cur, snapshot.ids
+    return _encoder.encode(_Content(blocks, *stamps, quoted, gone))
+
+
+def _quoted(path: str) -> str:
+    return quote_from_bytes(os.fsencode(path), safe="/")
+
+
+def _unquoted(path: str) -> str:
+    return os.fsdecode(unquote_to_bytes(path))
 
 
 class _Collection:
@@ -144,18 +314,3 @@ class _Collection:
 
 
 without_collection = _Collection()
-
-
-def _encode(snapshot: Snapshot, messages: tuple[Stored, ...], *, quoted: bool = False) -> bytes:
-    starts = range(0, len(messages), _BLOCK)
-    blocks = tuple(msgspec.Raw(_encoder.encode(messages[start : start + _BLOCK])) for start in starts)
-    content = _encoder.encode(_Content(blocks, snapshot.scanned, snapshot.new, snapshot.cur, snapshot.ids, quoted))
-    return b"".join((_MAGIC, zlib.crc32(content).to_bytes(4, "big"), content))
-
-
-def _quoted(path: str) -> str:
-    return quote_from_bytes(os.fsencode(path), safe="/")
-
-
-def _unquoted(path: str) -> str:
-    return os.fsdecode(unquote_to_bytes(path))

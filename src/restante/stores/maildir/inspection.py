@@ -57,7 +57,7 @@ def _problems_of_lists(folder: Folder) -> Iterator[str]:
     except Condition as error:
         yield str(error)
     path = folder.ours(index.NAME)
-    if index.read(path) is EMPTY and os.path.lexists(path):
+    if index.read(path).snapshot is EMPTY and os.path.lexists(path):
         yield f"{path}: the index is damaged; remove it, and it is made anew"
 
 
@@ -65,7 +65,7 @@ def _problems_of_messages(folder: Folder) -> Iterator[str]:
     seen: dict[str, str] = {}
     given: dict[str, str] = {}
     inodes: dict[int, str] = {}
-    known = {one.key: one for one in index.read(folder.ours(index.NAME)).messages}
+    known = {one.key: one for one in index.read(folder.ours(index.NAME)).snapshot.messages}
     for directory in DIRECTORIES:
         with os.scandir(folder.join(directory)) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
@@ -139,7 +139,7 @@ def repaired(folder: Folder, quota: Limits | None) -> Iterator[str]:
 
 def _folders_mended(folder: Folder) -> Iterator[str]:
     """Make a folder that is missing, unless there was mail in it: then it has gone elsewhere, and is no empty one."""
-    known = index.read(folder.ours(index.NAME))
+    known = index.read(folder.ours(index.NAME)).snapshot
     for part in PARTS:
         if os.path.isdir(folder.join(part)):
             continue
@@ -183,7 +183,7 @@ def _names_mended(folder: Folder) -> Iterator[str]:
 
 def _index_mended(folder: Folder) -> Iterator[str]:
     """Measure every message, and say so in the index; ids that must be kept apart are written down."""
-    before = index.read(folder.ours(index.NAME))
+    before = index.read(folder.ours(index.NAME)).snapshot
     after = scan(folder, Memory(), thorough=True)
     told: dict[Key, Stored] = {one.key: one for one in before.messages}
     for one in after.messages:

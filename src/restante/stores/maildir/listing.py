@@ -6,14 +6,23 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from itertools import pairwise
-from operator import itemgetter
 
 from restante.stores.maildir import ids, index
 from restante.stores.maildir.folder import SEARCHES, Folder
 from restante.stores.maildir.measuring import QUIET, examine, is_as_measured, unknown
 from restante.stores.maildir.naming import Naming
-from restante.stores.maildir.records import DIRECTORIES, Key, Memory, Paths, Snapshot, Stamp, Stored
+from restante.stores.maildir.records import (
+    DIRECTORIES,
+    UNKNOWN,
+    Indexed,
+    Key,
+    Memory,
+    Paths,
+    Snapshot,
+    Stamp,
+    Stored,
+    in_order,
+)
 
 log = logging.getLogger("restante.store")
 
@@ -47,19 +56,19 @@ def scan(folder: Folder, memory: Memory, *, thorough: bool = False) -> Snapshot:
         return known
     if renew or any(len(one.paths) > 1 for one in known.messages):
         changed = list(DIRECTORIES)
-    rest = [one for one in known.messages if one.path[:3] not in changed]
-    look = _Look(folder, [one for one in known.messages if one.path[:3] in changed], now, thorough=thorough)
+    rest = [one for one in known.messages if one.paths[-1][:3] not in changed]
+    look = _Look(folder, [one for one in known.messages if one.paths[-1][:3] in changed], now, thorough=thorough)
     found = look.files(changed)
     if any(folder.stamp(one) != before[one] for one in DIRECTORIES if one not in changed) or _known_elsewhere(
         found.keys() - look.before.keys(), rest
     ):
         # Something may have moved into what was not listed, or has a name there, too.
-        memory.keep(folder.path, memory.of(folder.path)[0], known._replace(new=None, cur=None))
+        memory.keep(folder.path, memory.of(folder.path)._replace(snapshot=known._replace(new=None, cur=None)))
         return scan(folder, memory, thorough=thorough)
     given = ids.read(folder.ours(ids.NAME))
     named, all_shown = Naming(folder, given, look.before, renew=renew).name(found, rest)
-    messages = tuple(in_order([*rest, *named.values()]))
-    snapshot = Snapshot.of(messages, now)._replace(ids=given.stamp)
+    messages = tuple(in_order(rest, named.values()))
+    snapshot = known.followed(messages)._replace(scanned=now, new=None, cur=None, ids=given.stamp)
     if all_shown:
         unsettled = {stored.path[:3] for stored in messages if not stored.settled}
         new, cur = (None if one in unsettled else _quiet_stamp(folder, one, before[one], now) for one in DIRECTORIES)
@@ -68,14 +77,6 @@ def scan(folder: Folder, memory: Memory, *, thorough: bool = False) -> Snapshot:
         snapshot = snapshot._replace(scanned=known.scanned)  # the hour is over when it is over for the oldest look
     keep(folder, memory, snapshot, known)
     return snapshot
-
-
-def in_order(messages: Iterable[Stored]) -> list[Stored]:
-    """Sort messages by arrival; those of one microsecond by name, which flags are no part of (P-048, P-049)."""
-    by_order = sorted(messages, key=itemgetter(Stored._fields.index("order")))
-    if all(one.order < two.order for one, two in pairwise(by_order)):
-        return by_order
-    return sorted(by_order, key=lambda stored: (stored.order, stored.base, stored.inode))
 
 
 def _known_elsewhere(new: Collection[Key], rest: Sequence[Stored]) -> bool:
@@ -91,24 +92,25 @@ def _known_elsewhere(new: Collection[Key], rest: Sequence[Stored]) -> bool:
 
 def load(folder: Folder, memory: Memory) -> Snapshot:
     """Return what is known of a Maildir: from memory, unless another process has written the index since."""
-    stamp, snapshot = memory.of(folder.path)
-    on_disk = index.stamp(folder.ours(index.NAME))
-    if on_disk != stamp:
-        snapshot = index.read(folder.ours(index.NAME))
-        memory.keep(folder.path, on_disk, snapshot)
-    return snapshot
+    path = folder.ours(index.NAME)
+    known = memory.of(folder.path)
+    if index.stamp(path) != known.stamp:
+        known = index.read(path, known)
+        memory.keep(folder.path, known)
+    return known.snapshot
 
 
 def keep(folder: Folder, memory: Memory, snapshot: Snapshot, known: Snapshot) -> None:
-    """Remember a snapshot, and write the index if it says more than what was known; a full disk is no obstacle."""
+    """Remember a snapshot, and write what it says more than `known` into the index; a full disk is no obstacle."""
     path = folder.ours(index.NAME)
-    stamp = index.stamp(path)
+    indexed = memory.of(folder.path)
     if snapshot != known and not (snapshot.messages == known.messages and snapshot.new is snapshot.cur is None):
         try:
-            stamp = index.write(path, snapshot)
+            indexed = index.add(path, indexed if indexed.snapshot.messages is known.messages else UNKNOWN, snapshot)
         except (OSError, OverflowError) as error:
             log.warning("the index is not written: %s", error)
-    memory.keep(folder.path, stamp, snapshot)
+            indexed = Indexed(snapshot, index.stamp(path))
+    memory.keep(folder.path, indexed._replace(snapshot=snapshot))
 
 
 def _quiet_stamp(folder: Folder, directory: str, before: Stamp, now: float) -> Stamp | None:

@@ -74,7 +74,7 @@ def open_known(folder: Folder, memory: Memory, disks: LocalDisks) -> Opened | No
 
 def _unchanged(folder: Folder, memory: Memory) -> Snapshot | None:
     """Return what was known if it still holds (docs/decisions/0016)."""
-    stamp, snapshot = memory.of(folder.path)
+    snapshot, stamp, _ = memory.of(folder.path)
     try:
         now = time.time()
         holds = (

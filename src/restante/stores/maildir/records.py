@@ -1,7 +1,9 @@
 """What is known of the messages in a Maildir."""
 
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from itertools import compress, count, islice
+from operator import attrgetter, is_not, lt
 from typing import NamedTuple
 
 from restante.maildrop import Listing, Message
@@ -95,16 +97,60 @@ class Snapshot(NamedTuple):
         known = self.new if directory == "new" else self.cur
         return known == stamp and 0 <= now - self.scanned < TRUST
 
+    def followed(self, messages: tuple[Stored, ...]) -> "Snapshot":
+        """Return what came after it: other messages, and all else as it was."""
+        same = in_common(self.messages, messages)
+        listing = self.listing.continued((stored.message for stored in islice(messages, same, None)), same)
+        return self._replace(messages=messages, listing=listing)
+
     def without(self, keys: Collection[Key]) -> "Snapshot":
-        """Return what is left when some files have gone; the folders have changed with them."""
-        return Snapshot.of((one for one in self.messages if one.key not in keys), self.scanned)._replace(ids=self.ids)
+        """Return what is left when some files have gone; that their folders have changed shows in their stamps."""
+        inodes = {inode for _, inode in keys}  # most messages need no closer look
+        return self.followed(tuple([one for one in self.messages if one.inode not in inodes or one.key not in keys]))
+
+
+def in_common(some: Sequence[Stored], others: Sequence[Stored]) -> int:
+    """Return how many messages two sequences have in common, from the first on."""
+    return next(compress(count(), map(is_not, some, others)), min(len(some), len(others)))
+
+
+def in_order(rest: Sequence[Stored], more: Iterable[Stored]) -> list[Stored]:
+    """Sort messages by arrival; those of one microsecond by name, which flags are no part of (P-048, P-049).
+
+    Args:
+        rest: some of them, in order already.
+        more: the others.
+    """
+    behind = sorted(more, key=_placed)
+    if rest and behind and rest[-1].order < behind[0].order:  # what arrives nearly always belongs there
+        return [*rest, *behind]
+    every = sorted([*rest, *behind], key=attrgetter("order"))
+    orders = [one.order for one in every]
+    return every if all(map(lt, orders, islice(orders, 1, None))) else sorted(every, key=_placed)
+
+
+def _placed(stored: Stored) -> tuple[Order, str, int]:
+    return stored.order, stored.base, stored.inode
 
 
 EMPTY = Snapshot()
 
 
+class Indexed(NamedTuple):
+    """What is known of a Maildir, and of the index that holds it."""
+
+    snapshot: Snapshot = EMPTY
+    stamp: Stamp | None = None
+    """Of the index when it was last read or written; None: there is none."""
+    whole: int = 0
+    """Octets of the index when it was last written whole; 0: it says something else, and must be written whole."""
+
+
+UNKNOWN = Indexed()
+
+
 class Memory:
-    """The snapshots of Maildirs, as long as the process lives, each with the stamp of the index that holds it.
+    """What is known of Maildirs, as long as the process lives.
 
     Args:
         limit: how many messages are remembered; the maildrops that were opened longest ago are forgotten first.
@@ -113,23 +159,23 @@ class Memory:
     def __init__(self, limit: int = 200_000) -> None:
         self._limit = limit
         self._messages = 0
-        self._maildrops: dict[str, tuple[Stamp | None, Snapshot]] = {}
+        self._maildrops: dict[str, Indexed] = {}
         self._lock = threading.Lock()
 
     def knows(self, path: str) -> bool:
         """Say whether a Maildir has been looked at."""
         return path in self._maildrops
 
-    def of(self, path: str) -> tuple[Stamp | None, Snapshot]:
-        """Return what is known of a Maildir, and the index that holds it (None: none does)."""
-        return self._maildrops.get(path, (None, EMPTY))
+    def of(self, path: str) -> Indexed:
+        """Return what is known of a Maildir."""
+        return self._maildrops.get(path, UNKNOWN)
 
-    def keep(self, path: str, stamp: Stamp | None, snapshot: Snapshot) -> None:
+    def keep(self, path: str, known: Indexed) -> None:
         """Replace what is known of a Maildir."""
         with self._lock:
-            _, before = self._maildrops.pop(path, (None, EMPTY))
-            self._messages += len(snapshot.messages) - len(before.messages)
-            self._maildrops[path] = stamp, snapshot
+            before = self._maildrops.pop(path, UNKNOWN)
+            self._messages += len(known.snapshot.messages) - len(before.snapshot.messages)
+            self._maildrops[path] = known
             while self._messages > self._limit and len(self._maildrops) > 1:
                 oldest = next(iter(self._maildrops))
-                self._messages -= len(self._maildrops.pop(oldest)[1].messages)
+                self._messages -= len(self._maildrops.pop(oldest).snapshot.messages)

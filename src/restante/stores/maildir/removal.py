@@ -29,10 +29,12 @@ def remove(folder: Folder, messages: Iterable[Stored], listing: Iterable[Stored]
     problems: list[str] = []
     left = {stored.key: (stored, stored.paths) for stored in messages}
     removed: list[Stored] = []
+    touched: set[str] = set()
     try:
         folder.check_links()
         for _ in range(SEARCHES):
             moved = []
+            touched |= {path[:3] for _, paths in left.values() for path in paths}
             for key, (stored, paths) in left.items():
                 if _remove_one(folder, key[1], paths, keep, problems):
                     removed.append(stored)
@@ -48,7 +50,7 @@ def remove(folder: Folder, messages: Iterable[Stored], listing: Iterable[Stored]
         else:
             problems += [f"{folder.join(paths[-1])} is renamed faster than we can follow" for _, paths in left.values()]
         # The new place before the old ones: after a power cut a message may stand in both, never in none.
-        for directory in ([folder.ours("deleted")] if keep else []) + [folder.join("cur"), folder.join("new")]:
+        for directory in ([folder.ours("deleted")] if keep else []) + [folder.join(one) for one in sorted(touched)]:
             sync_directory(directory)
     except (OSError, PermanentFailure) as error:
         problems.append(str(error))

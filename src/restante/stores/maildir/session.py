@@ -150,7 +150,7 @@ class MaildirMaildrop:
             self._measure_again(number)
         self._suspects.clear()
         known, self._changed = self._snapshot, False
-        self._snapshot = Snapshot.of(self._now, known.scanned)._replace(ids=known.ids).without(gone)
+        self._snapshot = known.followed(tuple(self._now)).without(gone)
         listing.keep(self._folder, self._memory, self._snapshot, known)
 
     def _measure_again(self, number: int) -> None:
