@@ -15,7 +15,18 @@ from restante.maildrop import Listing, Message
 from restante.stores.maildir import MaildirStore, index, measuring
 from restante.stores.maildir.folder import Folder
 from restante.stores.maildir.listing import scan
-from restante.stores.maildir.records import EMPTY, NOT_ADOPTED, TRUST, Key, Memory, Paths, Snapshot, Stored
+from restante.stores.maildir.records import (
+    EMPTY,
+    NOT_ADOPTED,
+    TRUST,
+    Change,
+    Indexed,
+    Key,
+    Memory,
+    Paths,
+    Snapshot,
+    Stored,
+)
 from tests.stores.test_contract import BOB, contents, read
 from tests.stores.test_maildir import empty_maildir, put, rewrite_unseen, settled
 
@@ -396,6 +407,14 @@ def numbered(*numbers: int, inode: int = 0, path: str = "cur/{}.host:2,") -> tup
     )
 
 
+def followed(known: Indexed, after: tuple[Stored, ...], **stamps: Any) -> tuple[Indexed, Change, Snapshot]:
+    """Return what `index.add` wants to know."""
+    change = Change.between(known.snapshot.messages, after)
+    snapshot = known.snapshot.changed(change)._replace(**stamps)
+    assert snapshot.messages == after
+    return known, change, snapshot
+
+
 CHANGES = st.lists(
     st.tuples(st.sampled_from(["come", "go", "change", "rename", "all"]), st.integers(0, 40)), max_size=30
 )
@@ -424,7 +443,7 @@ def test_an_index_that_is_added_to_says_what_was_added(
             messages[one.order] = other
         stamps: dict[str, Any] = {"scanned": float(time_of_it), "new": (number, 2, 3), "cur": None, "ids": (1, 1, 1)}
         after = tuple(messages[order] for order in sorted(messages))
-        writer = index.add(path, writer, writer.snapshot.followed(after)._replace(**stamps))
+        writer = index.add(path, *followed(writer, after, **stamps))
         reader = index.read(path, reader)
         assert reader == writer == index.read(path)
         assert reader.snapshot.listing == Listing(stored.message for stored in after)
@@ -437,7 +456,7 @@ def test_an_index_grows_to_twice_its_size(tmp_path: Path) -> None:
     known = index.write(path, Snapshot.of(numbered(*range(2000))))
     whole, inodes, sizes = known.whole, set(), []
     for number in range(2000, 6000):
-        known = index.add(path, known, known.snapshot.followed((*known.snapshot.messages, *numbered(number))))
+        known = index.add(path, *followed(known, (*known.snapshot.messages, *numbered(number))))
         assert known.stamp is not None
         inodes.add(known.stamp[0])
         sizes.append(known.stamp[2])
@@ -445,7 +464,7 @@ def test_an_index_grows_to_twice_its_size(tmp_path: Path) -> None:
     assert whole * 1.9 < max(sizes)
     assert all(one < 2.1 * whole * (number + 2000) / 2000 for number, one in enumerate(sizes))
     small = index.write(path, Snapshot.of(numbered(1)))
-    again = index.add(path, small, small.snapshot.followed(numbered(1, 2)))
+    again = index.add(path, *followed(small, numbered(1, 2)))
     assert (small.stamp or [0])[0] == (again.stamp or [1])[0]
 
 
@@ -454,12 +473,12 @@ def test_a_change_that_was_not_finished(tmp_path: Path, cut: int) -> None:
     """M-010: the index is what it was before; nothing is added behind what nobody can read."""
     path = tmp_path / "index"
     before = index.write(str(path), Snapshot.of(numbered(1, 2)))
-    index.add(str(path), before, before.snapshot.followed(numbered(1, 2, 3)))
+    index.add(str(path), *followed(before, numbered(1, 2, 3)))
     octets = path.read_bytes()
     path.write_bytes(octets[:-cut])
     for known in (index.read(str(path), before), index.read(str(path))):
         assert (known.snapshot, known.whole) == (before.snapshot, 0)
-    index.add(str(path), known, known.snapshot.followed(numbered(2, 4)))
+    index.add(str(path), *followed(known, numbered(2, 4)))
     assert index.read(str(path)).snapshot.messages == numbered(2, 4)
 
 
@@ -469,12 +488,12 @@ def test_nothing_is_added_to_another_file(tmp_path: Path) -> None:
     known = index.write(path, Snapshot.of(numbered(1)))
     os.link(path, other)
     octets = other.read_bytes()
-    after = known.snapshot.followed(numbered(1, 2))
-    known = index.add(path, known, after)
+    more = followed(known, numbered(1, 2))
+    known, after = index.add(path, *more), more[2]
     assert other.read_bytes() == octets
     assert index.read(path).snapshot == after
     Path(path).write_bytes(b"what somebody else wrote")
-    index.add(path, known, after)
+    index.add(path, known, Change(), after)
     assert index.read(path).snapshot == after
 
 

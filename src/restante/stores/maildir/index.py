@@ -22,9 +22,8 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 import msgspec
 
 from restante.errors import PermanentFailure
-from restante.maildrop import Listing
 from restante.stores.files import create, read_file, unlink_if_there, write_all
-from restante.stores.maildir.records import EMPTY, UNKNOWN, Indexed, Key, Snapshot, Stamp, Stored, in_common, in_order
+from restante.stores.maildir.records import UNKNOWN, Change, Indexed, Place, Snapshot, Stamp, Stored
 
 NAME = "index"
 """Below our subfolder."""
@@ -42,11 +41,8 @@ class _Content(NamedTuple):
     ids: Stamp | None
     quoted: bool
     """Names are not UTF-8, so that all paths are percent-encoded."""
-    gone: tuple[str, ...] = ()
-    """Of the messages before: those that are no longer there, or are among `blocks` as they are now.
-
-    Their inodes in decimal digits, a slash, and their base names, percent-encoded too where the paths are.
-    """
+    gone: tuple[Place, ...] = ()
+    """Of the messages before: those that are no longer there, or are among `blocks` as they are now."""
 
 
 _LONGEST = 1 << 28
@@ -96,7 +92,7 @@ def _read_on(path: str, known: Indexed) -> Indexed | None:
     if found is None or found[1][0] != inode or found[1][2] <= size:
         return None
     octets, now = found
-    more = _added(Indexed(known.snapshot, now, known.whole), memoryview(octets))
+    more = _added(known._replace(stamp=now), memoryview(octets))
     return more if more.whole else None
 
 
@@ -106,9 +102,11 @@ def _read_whole(path: str) -> Indexed:
         return Indexed(stamp=now)
     try:
         first, rest = _first(memoryview(octets)[len(_MAGIC) :])
-        return _added(Indexed(_with(EMPTY, first), now, len(octets) - len(rest)), rest)
+        content, messages = _understood(first)
     except _DAMAGED:
         return Indexed(stamp=now)
+    snapshot = _stamped(Snapshot.of(messages), content)
+    return _added(Indexed(snapshot, now, len(octets) - len(rest)), rest)
 
 
 def _added(indexed: Indexed, rest: memoryview) -> Indexed:
@@ -116,14 +114,17 @@ def _added(indexed: Indexed, rest: memoryview) -> Indexed:
 
     What stands before damage was right once, and is no worse than an index that is a little old.
     """
-    snapshot = indexed.snapshot
+    now = indexed
     try:
         while rest:
             part, rest = _first(rest)
-            snapshot = _with(snapshot, part)
+            content, messages = _understood(part)
+            gone = [now.snapshot.messages[now.snapshot.where(place)] for place in content.gone]
+            now = now.changed(Change(gone, messages))
+            now = now._replace(snapshot=_stamped(now.snapshot, content))
     except _DAMAGED:
-        return Indexed(snapshot, indexed.stamp)
-    return indexed._replace(snapshot=snapshot)
+        return now._replace(whole=0, lookup=None)
+    return now
 
 
 def _octets(path: str, start: int = 0) -> tuple[bytes, Stamp] | None:
@@ -150,11 +151,11 @@ def _first(octets: memoryview) -> tuple[memoryview, memoryview]:
     return part, octets[end:]
 
 
-def _with(before: Snapshot, part: memoryview) -> Snapshot:
-    """Return the snapshot that a part makes of the one before.
+def _understood(part: memoryview) -> tuple[_Content, list[Stored]]:
+    """Return what a part says, and its messages.
 
     Raises:
-        ValueError, UnicodeError, msgspec.MsgspecError: it makes none.
+        ValueError, msgspec.MsgspecError: it makes no sense.
     """
     content = _decoder.decode(part)
     messages: list[Stored] = []
@@ -165,13 +166,12 @@ def _with(before: Snapshot, part: memoryview) -> Snapshot:
         raise ValueError
     if content.quoted:
         messages = [one._replace(paths=tuple(map(_unquoted, one.paths))) for one in messages]
-    gone = [_key(_unquoted(key) if content.quoted else key) for key in content.gone]
-    if before.messages:
-        left = before.without(gone) if gone else before
-        after = left.followed(tuple(in_order(left.messages, messages)))
-    else:
-        after = Snapshot(tuple(messages), Listing(one.message for one in messages))
-    return after._replace(scanned=content.scanned, new=content.new, cur=content.cur, ids=content.ids)
+        content = content._replace(gone=tuple((order, _unquoted(base), inode) for order, base, inode in content.gone))
+    return content, messages
+
+
+def _stamped(snapshot: Snapshot, content: _Content) -> Snapshot:
+    return snapshot._replace(scanned=content.scanned, new=content.new, cur=content.cur, ids=content.ids)
 
 
 def _is_path(path: str) -> bool:
@@ -179,32 +179,25 @@ def _is_path(path: str) -> bool:
     return path[:4] in ("new/", "cur/") and path.find("/", 4) < 0
 
 
-def _key(text: str) -> Key:
-    inode, _, base = text.partition("/")
-    return base, int(inode)
-
-
 # -- writing ----------------------------------------------------------------------------------------
 
 
-def add(path: str, known: Indexed, snapshot: Snapshot) -> Indexed:
+def add(path: str, known: Indexed, change: Change, snapshot: Snapshot) -> Indexed:
     """Let the index say what a snapshot says, by adding to it or by replacing it.
 
     Args:
         path: of the index.
         known: what it says, as far as that is known.
+        change: from there to the snapshot.
         snapshot: what it is to say.
 
     Raises:
         OSError, OverflowError: see `write`.
     """
-    if known.stamp is None or not known.whole:
-        return write(path, snapshot)
-    gone, come = _changes(known.snapshot.messages, snapshot.messages)
-    octets = _part(snapshot, come, gone) if len(gone) + len(come) <= _BLOCK else b""
-    room = max(2 * known.whole, known.whole + _FEW) - known.stamp[2]
-    if octets and len(octets) <= room:
-        now = _append(path, known.stamp, octets)
+    if known.stamp is not None and known.whole and len(change.come) + len(change.gone) <= _BLOCK:
+        octets = _part(snapshot, change.come, change.gone)
+        room = max(2 * known.whole, known.whole + _FEW) - known.stamp[2]
+        now = _append(path, known.stamp, octets) if len(octets) <= room else None
         if now is not None:
             return Indexed(snapshot, now, known.whole)
     return write(path, snapshot)
@@ -228,14 +221,6 @@ def _append(path: str, known: Stamp, octets: bytes) -> Stamp | None:
         return _stamp(os.fstat(descriptor))
     finally:
         os.close(descriptor)
-
-
-def _changes(before: tuple[Stored, ...], after: tuple[Stored, ...]) -> tuple[list[Stored], list[Stored]]:
-    """Return which messages are gone, or are another now, and which have come, or are what those others are now."""
-    same = in_common(before, after)
-    old, new = before[same:], after[same:]
-    known, now = set(map(id, old)), set(map(id, new))
-    return [one for one in old if id(one) not in now], [one for one in new if id(one) not in known]
 
 
 def write(path: str, snapshot: Snapshot) -> Indexed:
@@ -265,16 +250,19 @@ def write(path: str, snapshot: Snapshot) -> Indexed:
 def _part(snapshot: Snapshot, messages: Iterable[Stored], gone: Iterable[Stored] = ()) -> bytes:
     """Return a part of the file; names that are not UTF-8 are percent-encoded, with all others."""
     messages = tuple(messages)
-    keys = tuple(f"{one.inode}/{one.base}" for one in gone)
+    places = tuple(one.place for one in gone)
     try:
-        content = _encoded(snapshot, messages, keys)
+        content = _encoded(snapshot, messages, places)
     except UnicodeEncodeError:
         messages = tuple(one._replace(paths=tuple(map(_quoted, one.paths))) for one in messages)
-        content = _encoded(snapshot, messages, tuple(map(_quoted, keys)), quoted=True)
+        places = tuple((order, _quoted(base), inode) for order, base, inode in places)
+        content = _encoded(snapshot, messages, places, quoted=True)
     return _HEAD.pack(zlib.crc32(content), len(content)) + content
 
 
-def _encoded(snapshot: Snapshot, messages: tuple[Stored, ...], gone: tuple[str, ...], *, quoted: bool = False) -> bytes:
+def _encoded(
+    snapshot: Snapshot, messages: tuple[Stored, ...], gone: tuple[Place, ...], *, quoted: bool = False
+) -> bytes:
     starts = range(0, len(messages), _BLOCK)
     blocks = tuple(msgspec.Raw(_encoder.encode(messages[start : start + _BLOCK])) for start in starts)
     stamps = snapshot.scanned, snapshot.new, snapshot.cur, snapshot.ids

@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 
 from restante.stores.maildir import ids, index
@@ -14,14 +14,15 @@ from restante.stores.maildir.naming import Naming
 from restante.stores.maildir.records import (
     DIRECTORIES,
     UNKNOWN,
+    Change,
     Indexed,
     Key,
+    Lookup,
     Memory,
     Paths,
     Snapshot,
     Stamp,
     Stored,
-    in_order,
 )
 
 log = logging.getLogger("restante.store")
@@ -54,40 +55,52 @@ def scan(folder: Folder, memory: Memory, *, thorough: bool = False) -> Snapshot:
     renew = ids.stamp(folder.ours(ids.NAME)) != known.ids
     if not changed and not renew:
         return known
-    if renew or any(len(one.paths) > 1 for one in known.messages):
-        changed = list(DIRECTORIES)
-    rest = [one for one in known.messages if one.paths[-1][:3] not in changed]
-    look = _Look(folder, [one for one in known.messages if one.paths[-1][:3] in changed], now, thorough=thorough)
-    found = look.files(changed)
-    if any(folder.stamp(one) != before[one] for one in DIRECTORIES if one not in changed) or _known_elsewhere(
-        found.keys() - look.before.keys(), rest
+    look, lookup = _begin(folder, memory, changed, now, renew=renew, thorough=thorough)
+    found = look.files()
+    came = found.keys() - look.before.keys()
+    if any(folder.stamp(one) != before[one] for one in DIRECTORIES if one not in look.directories) or any(
+        # A move by link and unlink leaves a file under both names for a while; it is one message.
+        inode in lookup.inodes
+        for _, inode in came
     ):
         # Something may have moved into what was not listed, or has a name there, too.
         memory.keep(folder.path, memory.of(folder.path)._replace(snapshot=known._replace(new=None, cur=None)))
         return scan(folder, memory, thorough=thorough)
     given = ids.read(folder.ours(ids.NAME))
-    named, all_shown = Naming(folder, given, look.before, renew=renew).name(found, rest)
-    messages = tuple(in_order(rest, named.values()))
-    snapshot = known.followed(messages)._replace(scanned=now, new=None, cur=None, ids=given.stamp)
-    if all_shown:
-        unsettled = {stored.path[:3] for stored in messages if not stored.settled}
-        new, cur = (None if one in unsettled else _quiet_stamp(folder, one, before[one], now) for one in DIRECTORIES)
-        snapshot = snapshot._replace(new=new, cur=cur)
-    if rest:
+    named, all_shown = Naming(folder, given, look.before, renew=renew).name(found, lookup.by_id)
+    change = look.change(named)
+    snapshot = known.changed(change)._replace(scanned=now, new=None, cur=None, ids=given.stamp)
+    if len(named) < len(snapshot.messages):
         snapshot = snapshot._replace(scanned=known.scanned)  # the hour is over when it is over for the oldest look
-    keep(folder, memory, snapshot, known)
+    lookup.add(named.values())
+    if all_shown:
+        new, cur = (
+            None if lookup.unsettled[one] else _quiet_stamp(folder, one, before[one], now) for one in DIRECTORIES
+        )
+        snapshot = snapshot._replace(new=new, cur=cur)
+    keep(folder, memory, snapshot, known, change, lookup)
     return snapshot
 
 
-def _known_elsewhere(new: Collection[Key], rest: Sequence[Stored]) -> bool:
-    """Say whether a file that seems new is one that is known by its name in a folder that has not changed.
-
-    A move by link and unlink leaves it under both names for a while; it is one message.
-    """
-    if not new:
-        return False
-    inodes = {stored.inode for stored in rest}
-    return any(inode in inodes for _, inode in new)
+def _begin(
+    folder: Folder, memory: Memory, changed: list[str], now: float, *, renew: bool, thorough: bool
+) -> tuple["_Look", Lookup]:
+    """Return a look at the folders that have changed, and what is known of the messages in the others."""
+    indexed = memory.of(folder.path)
+    messages = indexed.snapshot.messages
+    if changed == ["new"] and not renew:
+        # Where many are in cur, nothing may take a step for each of them.
+        lookup = indexed.lookup or Lookup(messages)
+        memory.keep(folder.path, indexed._replace(lookup=None))
+        if not lookup.doubled:
+            look = _Look(folder, changed, list(lookup.new.values()), now, thorough=thorough)
+            lookup.remove(look.known)
+            return look, lookup
+    if renew or any(len(one.paths) > 1 for one in messages):
+        changed = list(DIRECTORIES)
+    lookup = Lookup(one for one in messages if one.directory not in changed)
+    known = [one for one in messages if one.directory in changed]
+    return _Look(folder, changed, known, now, thorough=thorough), lookup
 
 
 def load(folder: Folder, memory: Memory) -> Snapshot:
@@ -100,17 +113,35 @@ def load(folder: Folder, memory: Memory) -> Snapshot:
     return known.snapshot
 
 
-def keep(folder: Folder, memory: Memory, snapshot: Snapshot, known: Snapshot) -> None:
-    """Remember a snapshot, and write what it says more than `known` into the index; a full disk is no obstacle."""
+def keep(
+    folder: Folder,
+    memory: Memory,
+    snapshot: Snapshot,
+    known: Snapshot,
+    change: Change,
+    lookup: Lookup | None,
+) -> None:
+    """Remember a snapshot, and write what it says more into the index; a full disk is no obstacle.
+
+    Args:
+        folder: the Maildir.
+        memory: where to.
+        snapshot: what is there.
+        known: what was known before.
+        change: from there to the snapshot.
+        lookup: of the snapshot.
+    """
     path = folder.ours(index.NAME)
     indexed = memory.of(folder.path)
-    if snapshot != known and not (snapshot.messages == known.messages and snapshot.new is snapshot.cur is None):
+    if snapshot != known and (change.gone or change.come or snapshot.new or snapshot.cur):
+        same = indexed.snapshot.messages is known.messages
         try:
-            indexed = index.add(path, indexed if indexed.snapshot.messages is known.messages else UNKNOWN, snapshot)
+            indexed = index.add(path, indexed if same else UNKNOWN, change, snapshot)
         except (OSError, OverflowError) as error:
             log.warning("the index is not written: %s", error)
             indexed = Indexed(snapshot, index.stamp(path))
-    memory.keep(folder.path, indexed._replace(snapshot=snapshot))
+    lookup = lookup if len(snapshot.messages) > LARGE else None
+    memory.keep(folder.path, indexed._replace(snapshot=snapshot, lookup=lookup))
 
 
 def _quiet_stamp(folder: Folder, directory: str, before: Stamp, now: float) -> Stamp | None:
@@ -130,12 +161,17 @@ class _Look:
 
     Args:
         folder: the Maildir.
+        directories: at which to look.
         known: what was in them.
         now: in seconds since 1970.
         thorough: every file is read.
     """
 
-    def __init__(self, folder: Folder, known: Iterable[Stored], now: float, *, thorough: bool) -> None:
+    def __init__(
+        self, folder: Folder, directories: Sequence[str], known: Sequence[Stored], now: float, *, thorough: bool
+    ) -> None:
+        self.directories = directories
+        self.known = known
         self.before = {stored.key: stored for stored in known}
         self._folder = folder
         self._now = now
@@ -143,12 +179,17 @@ class _Look:
         self.errors: list[OSError] = []
         """Of files that could not be looked at."""
 
-    def files(self, directories: Sequence[str]) -> dict[Key, Stored]:
+    def change(self, named: Mapping[Key, Stored]) -> Change:
+        """Return what has changed, now that messages have their ids."""
+        gone = [one for one in self.known if named.get(one.key) is not one]
+        return Change(gone, [one for key, one in named.items() if self.before.get(key) is not one])
+
+    def files(self) -> dict[Key, Stored]:
         """Return the messages: those that were known as they were known, others as their names have them."""
         found: dict[Key, Stored] = {}
         root = os.open(self._folder.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            files = self._folder.places(directories)
+            files = self._folder.places(self.directories)
             for _ in range(SEARCHES):
                 with _large_look() if len(files) > LARGE else nullcontext():
                     for key, paths in files.items():
@@ -159,7 +200,7 @@ class _Look:
                 missing = (files.keys() | self.before.keys()) - found.keys()
                 if not missing or (self._folder.is_quiet() and not missing & files.keys()):
                     break
-                again = self._folder.list_once(directories)
+                again = self._folder.list_once(self.directories)
                 files = {key: again[key] for key in missing & again.keys()}
         finally:
             os.close(root)

@@ -1,6 +1,7 @@
 """Which unique-id a message has.  Under the session's lock."""
 
 import logging
+from collections import ChainMap
 from collections.abc import Collection, Iterable, Mapping
 
 from restante.stores.maildir import foreign, ids, names
@@ -28,18 +29,18 @@ class Naming:
         self._renew = renew
         self._to_save: dict[Key, Known] = {}
 
-    def name(self, found: dict[Key, Stored], rest: Iterable[Stored]) -> tuple[dict[Key, Stored], bool]:
+    def name(self, found: dict[Key, Stored], rest: dict[str, Stored]) -> tuple[dict[Key, Stored], bool]:
         """Return the messages with their ids, and whether all can be shown.
 
         Args:
             found: messages that were looked at; those that were not known have the ids that their names give.
-            rest: others, whose ids stay.
+            rest: others, whose ids stay, by these ids.
         """
         new = {key: stored for key, stored in found.items() if key not in self._before}
         if not new and not self._renew:
             return found, True
         named = {key: found[key] for key in found.keys() & self._before.keys()}
-        owners = {stored.message.unique_id: stored for stored in rest}
+        owners = ChainMap[str, Stored]({}, rest)  # what is found goes into the first
         if self._renew:
             named = {key: self._by_list(key, stored) for key, stored in named.items()}
         for key, stored in named.items():

@@ -74,13 +74,14 @@ def open_known(folder: Folder, memory: Memory, disks: LocalDisks) -> Opened | No
 
 def _unchanged(folder: Folder, memory: Memory) -> Snapshot | None:
     """Return what was known if it still holds (docs/decisions/0016)."""
-    snapshot, stamp, _ = memory.of(folder.path)
+    known = memory.of(folder.path)
+    snapshot = known.snapshot
     try:
         now = time.time()
         holds = (
             snapshot.trusts("new", folder.stamp("new"), now)
             and snapshot.trusts("cur", folder.stamp("cur"), now)
-            and index.stamp(folder.ours(index.NAME)) == stamp
+            and index.stamp(folder.ours(index.NAME)) == known.stamp
             and ids.stamp(folder.ours(ids.NAME)) == snapshot.ids
         )
     except OSError:

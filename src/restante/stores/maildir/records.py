@@ -1,9 +1,11 @@
 """What is known of the messages in a Maildir."""
 
 import threading
+from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from itertools import compress, count, islice
-from operator import attrgetter, is_not, lt
+from itertools import islice
+from operator import attrgetter, lt
 from typing import NamedTuple
 
 from restante.maildrop import Listing, Message
@@ -24,12 +26,16 @@ Paths = tuple[str, ...]
 """The names a file has, relative to the Maildir; the one to use is the last."""
 Order = tuple[int, int, int]
 """Sorts messages (P-048): rank among adopted ones, or 1 << 62; then seconds and microseconds of arrival."""
+Place = tuple[Order, str, int]
+"""Sorts messages of which some came in the same microsecond: by base name, and by inode."""
 Stamp = tuple[int, int, int]
 """Inode, mtime and ctime (ns) of a folder, or inode, mtime and size of a file: equal only if nothing has changed.
 
 The ctime is there because a program that plays back a backup sets the mtime.
 """
 
+FEW = 200
+"""Messages up to which what has changed is found by its place."""
 NOT_ADOPTED = 1 << 62
 """Rank of messages that have come since: after all that were taken over."""
 
@@ -63,9 +69,19 @@ class Stored(NamedTuple):
         return self.paths[-1][4:].partition(":")[0]  # behind "new/" or "cur/"
 
     @property
+    def directory(self) -> str:
+        """``new`` or ``cur``."""
+        return self.paths[-1][:3]
+
+    @property
     def key(self) -> Key:
         """What identifies the file."""
         return self.base, self.inode
+
+    @property
+    def place(self) -> "Place":
+        """What it is sorted by."""
+        return self.order, self.base, self.inode
 
 
 class Snapshot(NamedTuple):
@@ -97,21 +113,53 @@ class Snapshot(NamedTuple):
         known = self.new if directory == "new" else self.cur
         return known == stamp and 0 <= now - self.scanned < TRUST
 
-    def followed(self, messages: tuple[Stored, ...]) -> "Snapshot":
-        """Return what came after it: other messages, and all else as it was."""
-        same = in_common(self.messages, messages)
+    def where(self, place: Place) -> int:
+        """Return the position of the message that has that place.
+
+        Raises:
+            ValueError: there is none.
+        """
+        found = bisect_left(self.messages, place, key=attrgetter("place"))
+        if found == len(self.messages) or self.messages[found].place != place:
+            raise ValueError(place)
+        return found
+
+    def changed(self, change: "Change") -> "Snapshot":
+        """Return what came after it: all but the messages is as it was.
+
+        Raises:
+            ValueError: a message was not there that has gone.
+        """
+        if len(change.gone) + len(change.come) > FEW:
+            left = {id(one) for one in change.gone}
+            messages = in_order([one for one in self.messages if id(one) not in left], change.come)
+            same = 0
+        else:
+            messages = list(self.messages)
+            same = len(messages)
+            for number in sorted((self.where(one.place) for one in change.gone), reverse=True):
+                del messages[number]
+                same = min(same, number)
+            for one in change.come:
+                same = min(same, bisect_left(messages, one.place, key=attrgetter("place")))
+                insort(messages, one, key=attrgetter("place"))
         listing = self.listing.continued((stored.message for stored in islice(messages, same, None)), same)
-        return self._replace(messages=messages, listing=listing)
-
-    def without(self, keys: Collection[Key]) -> "Snapshot":
-        """Return what is left when some files have gone; that their folders have changed shows in their stamps."""
-        inodes = {inode for _, inode in keys}  # most messages need no closer look
-        return self.followed(tuple([one for one in self.messages if one.inode not in inodes or one.key not in keys]))
+        return self._replace(messages=tuple(messages), listing=listing)
 
 
-def in_common(some: Sequence[Stored], others: Sequence[Stored]) -> int:
-    """Return how many messages two sequences have in common, from the first on."""
-    return next(compress(count(), map(is_not, some, others)), min(len(some), len(others)))
+class Change(NamedTuple):
+    """What tells a snapshot from the one before it."""
+
+    gone: Collection[Stored] = ()
+    """Messages that are no longer there, or are another now."""
+    come: Collection[Stored] = ()
+    """Messages that were not there, or were another."""
+
+    @classmethod
+    def between(cls, before: Iterable[Stored], after: Iterable[Stored]) -> "Change":
+        """Compare messages."""
+        old, new = {id(one): one for one in before}, {id(one): one for one in after}
+        return cls([old[one] for one in old.keys() - new.keys()], [new[one] for one in new.keys() - old.keys()])
 
 
 def in_order(rest: Sequence[Stored], more: Iterable[Stored]) -> list[Stored]:
@@ -121,16 +169,57 @@ def in_order(rest: Sequence[Stored], more: Iterable[Stored]) -> list[Stored]:
         rest: some of them, in order already.
         more: the others.
     """
-    behind = sorted(more, key=_placed)
-    if rest and behind and rest[-1].order < behind[0].order:  # what arrives nearly always belongs there
-        return [*rest, *behind]
-    every = sorted([*rest, *behind], key=attrgetter("order"))
+    every = sorted([*rest, *more], key=attrgetter("order"))
     orders = [one.order for one in every]
-    return every if all(map(lt, orders, islice(orders, 1, None))) else sorted(every, key=_placed)
+    return every if all(map(lt, orders, islice(orders, 1, None))) else sorted(every, key=attrgetter("place"))
 
 
-def _placed(stored: Stored) -> tuple[Order, str, int]:
-    return stored.order, stored.base, stored.inode
+class Lookup:
+    """What a look for new mail asks of the messages that are known; carried along, as it takes long to make for many.
+
+    Args:
+        messages: that are known.
+    """
+
+    def __init__(self, messages: Iterable[Stored] = ()) -> None:
+        self.by_id: dict[str, Stored] = {}
+        self.inodes: Counter[int] = Counter()
+        self.new: dict[Key, Stored] = {}
+        """Those in ``new``, where few are."""
+        self.unsettled: Counter[str] = Counter()
+        """How many of each folder are not settled."""
+        self.doubled = 0
+        """How many have several names."""
+        self.add(messages)
+
+    def add(self, messages: Iterable[Stored]) -> None:
+        """Messages have come."""
+        for one in messages:
+            self.by_id[one.message.unique_id] = one
+            self._count(one, 1)
+            if one.directory == "new":
+                self.new[one.key] = one
+
+    def remove(self, messages: Iterable[Stored]) -> None:
+        """Messages have gone."""
+        for one in messages:
+            if self.by_id.get(one.message.unique_id) is one:
+                del self.by_id[one.message.unique_id]
+            self._count(one, -1)
+            self.new.pop(one.key, None)
+
+    def changed(self, change: Change) -> "Lookup":
+        """Follow a change; returns itself."""
+        self.remove(change.gone)
+        self.add(change.come)
+        return self
+
+    def _count(self, one: Stored, more: int) -> None:
+        self.inodes[one.inode] += more
+        if not self.inodes[one.inode]:
+            del self.inodes[one.inode]
+        self.unsettled[one.directory] += 0 if one.settled else more
+        self.doubled += more if len(one.paths) > 1 else 0
 
 
 EMPTY = Snapshot()
@@ -144,6 +233,17 @@ class Indexed(NamedTuple):
     """Of the index when it was last read or written; None: there is none."""
     whole: int = 0
     """Octets of the index when it was last written whole; 0: it says something else, and must be written whole."""
+    lookup: Lookup | None = None
+    """Of a long snapshot, if it was made."""
+
+    def changed(self, change: Change) -> "Indexed":
+        """Return what came after it; it itself is of no use then.
+
+        Raises:
+            ValueError: see `Snapshot.changed`.
+        """
+        snapshot = self.snapshot.changed(change)
+        return self._replace(snapshot=snapshot, lookup=self.lookup and self.lookup.changed(change))
 
 
 UNKNOWN = Indexed()

@@ -14,7 +14,7 @@ from restante.stores.maildir import adopting, listing, prompt
 from restante.stores.maildir.folder import SEARCHES, Folder
 from restante.stores.maildir.measuring import examine, is_as_measured
 from restante.stores.maildir.quota import Quota
-from restante.stores.maildir.records import DIRECTORIES, Key, Memory, Paths, Snapshot, Stamp, Stored
+from restante.stores.maildir.records import DIRECTORIES, Change, Key, Memory, Paths, Snapshot, Stamp, Stored
 from restante.stores.maildir.removal import remove
 
 
@@ -134,24 +134,29 @@ class MaildirMaildrop:
         await in_thread(self._update, [self._now[number - 1] for number in sorted(deleted)])
 
     def _update(self, marked: list[Stored]) -> None:
-        gone: set[Key] = {stored.key for stored in marked}
         self._changed = True
         try:
             removed = remove(self._folder, marked, self._now, keep=self._keep)
         except UpdateIncomplete:
-            self._save(gone)  # what is still there is looked at anew
+            self._save(marked)  # what is still there is looked at anew
             raise
         self._quota.note_names([(stored.path, stored.size) for stored in removed], -1)
-        self._save(gone)
+        self._save(marked)
 
-    def _save(self, gone: Collection[Key] = ()) -> None:
+    def _save(self, gone: Collection[Stored] = ()) -> None:
         """Remember what is known now; before the lock is released, because the next session builds on it."""
         for number in self._suspects:
             self._measure_again(number)
         self._suspects.clear()
         known, self._changed = self._snapshot, False
-        self._snapshot = known.followed(tuple(self._now)).without(gone)
-        listing.keep(self._folder, self._memory, self._snapshot, known)
+        change = Change(gone)
+        if self._now is not known.messages:
+            keys = {stored.key for stored in gone}
+            change = Change.between(known.messages, (one for one in self._now if one.key not in keys))
+        indexed = self._memory.of(self._folder.path)
+        lookup = indexed.lookup if indexed.snapshot.messages is known.messages else None
+        self._snapshot = known.changed(change)
+        listing.keep(self._folder, self._memory, self._snapshot, known, change, lookup and lookup.changed(change))
 
     def _measure_again(self, number: int) -> None:
         stored = self._now[number - 1]
