@@ -64,6 +64,9 @@ class Password(_Secretive):
         self.user = user
         self.password = password
 
+    def __hash__(self) -> int:
+        return hash((self.user, self.password))  # of each login, and the same for others takes several times as long
+
 
 class Apop(_Secretive):
     """The digest of a timestamp and a shared secret (RFC 1939 section 7, APOP)."""
@@ -239,6 +242,19 @@ class Directory(Protocol):
         Raises:
             TemporaryFailure: the accounts cannot be read now.
         """
+        ...
+
+
+@runtime_checkable
+class Prompt(Protocol):
+    """An `Authenticator` that has some answers at once, without a disk, a network or a hashing; an add-on."""
+
+    def authenticate_now(self, credentials: Credentials) -> Principal | None:
+        """Say whose credentials these are, if that is known; None: ask `Authenticator.authenticate`."""
+        ...
+
+    def is_account_now(self, name: str) -> bool:
+        """Say whether there is an account of just that name (see `canonical_user`), as far as that is known."""
         ...
 
 

@@ -200,6 +200,19 @@ class MaildropStore(Protocol):
 
 
 @runtime_checkable
+class PromptStore(Protocol):
+    """A store that can open some maildrops at once, without a disk or a network; an add-on to `MaildropStore`."""
+
+    def open_now(self, principal: Principal) -> Maildrop | None:
+        """Open a maildrop; None: ask `MaildropStore.open`.
+
+        Raises:
+            MaildropInUse: another session has it.
+        """
+        ...
+
+
+@runtime_checkable
 class Roomy(Protocol):
     """A store that can say beforehand whether a delivery has a chance; an add-on to `MaildropStore`."""
 

@@ -195,11 +195,19 @@ def test_kinds(path: Path) -> None:
 
 
 def test_kinds_follow_the_file(path: Path) -> None:
-    """A changed file is read in a thread; while it is away, what it said holds."""
-    table = write(path, "bob:{PLAIN}b")
-    assert Kind.SECRET in table.kinds().every
+    """A changed file is looked at once a second, and read in a thread; while it is away, what it said holds."""
+    now = 1000.0
+    write(path, "bob:{PLAIN}b")
+    table = PasswdFile(path, threads=1, clock=lambda: now)
+    for _ in range(2):
+        assert Kind.SECRET in table.kinds().every
     path.write_text(f"bob:{RECORD_1}\n", encoding="ascii")
     os.utime(path, (1, 1))
+    now += 0.9
+    table.kinds()
+    assert table._pool.submit(lambda: True).result()
+    assert Kind.SECRET in table.kinds().every
+    now += 0.1
     table.kinds()
     table._pool.shutdown()  # when it is done
     path.unlink()

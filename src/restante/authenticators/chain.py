@@ -11,6 +11,7 @@ from restante.auth import (
     Kind,
     Kinds,
     Principal,
+    Prompt,
     ScramRecord,
     ScramSource,
     Versatile,
@@ -24,7 +25,7 @@ _BY_PASSWORD = frozenset({Kind.PASSWORD, Kind.SCRAM_SHA_1, Kind.SCRAM_SHA_256, K
 class Chain:
     """An `Authenticator` that takes the first answer that is not a refusal.
 
-    It is `Versatile`, a `ScramSource` and a `Directory`, as far as its tables are.
+    It is `Versatile`, `Prompt`, a `ScramSource` and a `Directory`, as far as its tables are.
 
     Args:
         authenticators: at least one.
@@ -45,6 +46,15 @@ class Chain:
             except AuthenticationFailed as error:
                 refusal = error
         raise refusal
+
+    def authenticate_now(self, credentials: Credentials) -> Principal | None:
+        """See `Prompt.authenticate_now`; later tables must wait for the refusal of the first."""
+        first = self._authenticators[0]
+        return first.authenticate_now(credentials) if isinstance(first, Prompt) else None
+
+    def is_account_now(self, name: str) -> bool:
+        """See `Prompt.is_account_now`."""
+        return any(isinstance(one, Prompt) and one.is_account_now(name) for one in self._authenticators)
 
     async def aclose(self) -> None:
         """See `Closeable.aclose`."""

@@ -39,6 +39,8 @@ ITERATIONS = 15_000
 """Of SCRAM for accounts whose password itself is kept (RFC 7677 section 4)."""
 SECRET = 32
 """Octets."""
+ANNOUNCED = 1.0
+"""Seconds for which it is announced what accounts can do, without another look at the file."""
 SETTLING = 2
 """Seconds that a file which ends in half a line, or is empty, may be one that is just being written."""
 
@@ -123,13 +125,15 @@ _NOTHING = schemes.Hash("PLAIN", "-")
 
 
 class PasswdFile:
-    """An `Authenticator`, `Versatile`, a `ScramSource` and a `Directory`.  The file is read again whenever it changes.
+    """An `Authenticator`, `Versatile`, `Prompt`, a `ScramSource` and a `Directory`.
+
+    The file is read again whenever it changes.
 
     Args:
         path: the file.
         threads: how many passwords are hashed at a time (P-290); default: one for each core.
         remember: seconds for which a right password is not hashed again; 0: it always is.
-        clock: for that time; see `RememberedLogins`.
+        clock: returns seconds and never goes back.
     """
 
     def __init__(
@@ -144,6 +148,11 @@ class PasswdFile:
         self._remembered = RememberedLogins(remember, clock)
         self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="restante-hash")
         self._accounts: _Accounts | None = None
+        self._looked = -1.0
+        """When they were compared with the file, by the loop's clock."""
+        self._clock = clock
+        self._announced_until = 0.0
+        """By that other clock: then it is compared with the file again for what is announced."""
         self._secret = functools.cache(lambda: decoy_secret(self._path))
         self._scram_keys = functools.lru_cache(10_000)(schemes.scram_keys)
 
@@ -159,13 +168,33 @@ class PasswdFile:
             raise AuthenticationFailed("unknown user" if not known else f"wrong {type(credentials).__name__}")
         return Principal(user)
 
+    def authenticate_now(self, credentials: Credentials) -> Principal | None:
+        """See `Prompt.authenticate_now`; whoever is refused is refused by `authenticate`, at its cost (P-039)."""
+        accounts = self._known()
+        if accounts is None or not isinstance(credentials, Password):
+            return None
+        user = canonical_user(credentials.user)
+        stored = accounts.users.get(user)
+        if stored is None:
+            return None
+        if stored.is_cheap:
+            right = stored.matches(credentials.password)
+        else:
+            right = self._remembered.knows(_login(user, stored, credentials.password))
+        return Principal(user) if right else None
+
+    def is_account_now(self, name: str) -> bool:
+        """See `Prompt.is_account_now`."""
+        accounts = self._known()
+        return accounts is not None and name in accounts.users
+
     async def _proves(self, user: str, credentials: Credentials, stored: schemes.Hash, *, known: bool) -> bool:
         """Compare credentials with what is stored, in constant time (P-289), or remember that they were right."""
         if isinstance(credentials, Password):
             password = credentials.password
             if stored.is_cheap:
                 return stored.matches(password)
-            login = (user.encode("utf-8", "surrogateescape"), stored.scheme.encode(), stored.data.encode(), password)
+            login = _login(user, stored, password)
             return await self._remembered.proves(login, functools.partial(self._hash, stored, password, known=known))
         if isinstance(credentials, (Apop, CramMd5)):
             secret = stored.data.encode()
@@ -192,8 +221,10 @@ class PasswdFile:
         try:
             if accounts is None:
                 accounts = self._current()
-            elif accounts.version != self._version():
-                self._pool.submit(self._current)  # known to the next connection
+            elif self._announced_until <= self._clock():
+                self._announced_until = self._clock() + ANNOUNCED
+                if accounts.version != self._version():
+                    self._pool.submit(self._current)  # known to the next connection
         except TemporaryFailure:
             if accounts is None:
                 return PASSWORDS_ONLY
@@ -233,11 +264,27 @@ class PasswdFile:
         Raises:
             TemporaryFailure: the file cannot be read.
         """
-        accounts = self._accounts
-        if accounts is None or accounts.version != self._version():
+        accounts = self._known()
+        if accounts is None:
             loop = asyncio.get_running_loop()
             accounts = await loop.run_in_executor(self._pool, self._current)
         return accounts
+
+    def _known(self) -> _Accounts | None:
+        """Return the accounts if they are those of the file; None: it has to be read.
+
+        In one turn of the loop, in which its clock stands still, the file is looked at once.
+        """
+        now = asyncio.get_running_loop().time()
+        if now != self._looked:
+            try:
+                version = self._version()
+            except TemporaryFailure:  # who reads it says so
+                return None
+            if self._accounts is None or self._accounts.version != version:
+                return None
+            self._looked = now
+        return self._accounts
 
     def users(self) -> list[str]:
         """Return the names of all accounts.
@@ -319,6 +366,11 @@ class PasswdFile:
         kinds = [stored.kinds for stored in users.values()] or [PASSWORDS_ONLY.every]
         every, some = frozenset.intersection(*kinds), frozenset.union(*kinds)
         return _Accounts(version, users, list(users.values()), Kinds(every, some), names)
+
+
+def _login(user: str, stored: schemes.Hash, password: bytes) -> tuple[bytes, ...]:
+    """Return all that the outcome of a login depends on."""
+    return user.encode("utf-8", "surrogateescape"), stored.scheme.encode(), stored.data.encode(), password
 
 
 def _is_being_written(before: tuple[int, int, int], now: tuple[int, int, int]) -> bool:

@@ -66,6 +66,11 @@ class RememberedLogins:
         # Who waits may hang up, and the others must still hear of it.  "No" can mean that the first one has hung up.
         return await asyncio.shield(running) or await self._verify(key, verify)
 
+    def knows(self, login: tuple[bytes, ...]) -> bool:
+        """Say whether a login is remembered; see `proves`."""
+        end = self._ends.get(self._key(login)) if self._lifetime else None
+        return end is not None and self._clock() < end
+
     async def _share(self, key: Key, verify: Callable[[], Awaitable[bool]]) -> bool:
         running = self._running[key] = asyncio.get_running_loop().create_future()
         right = False

@@ -73,13 +73,16 @@ class LineBuffer:
         Raises:
             LineTooLong: a longer line has been read and dropped to its end.
         """
-        end = self._buffer.find(b"\n", self._searched)
+        buffer = self._buffer
+        if not buffer:
+            return None
+        end = buffer.find(b"\n", self._searched)
         if end < 0:
             self._wait_for_more()
             return None
-        longest = self._longest(end)
-        line = bytes(self._buffer[:end]).removesuffix(b"\r")
-        del self._buffer[: end + 1]
+        longest = self.limit if end <= self.limit else self._longest(end)
+        line = bytes(buffer[:end]).removesuffix(b"\r")
+        del buffer[: end + 1]
         self._searched = 0
         if self._overlong or len(line) > longest:
             self.exceeded = self.exceeded if self._overlong else longest

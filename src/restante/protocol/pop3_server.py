@@ -117,7 +117,7 @@ class Session:
             if self._transaction is not None and self._transaction.slices is not None:
                 self._transaction.send_slice()
                 continue
-            if self.commands == 0 and self._is_stranger():
+            if self.commands == 0 and self._lines and self._is_stranger():
                 break
             try:
                 line = self._next_line()
@@ -289,8 +289,7 @@ class Session:
         Raises:
             LineTooLong: it was dropped.
         """
-        in_exchange = self._authorization.in_exchange
-        self._lines.limit = self._limits.sasl_line if in_exchange else self._limits.line
+        self._lines.limit = self._limits.sasl_line if self._authorization.in_exchange else self._limits.line
         line = self._lines.next_line()
         if line is None and self._authorization.failing and self._lines.holds(b"\x01"):
             return self._lines.take()  # neomutt ends a failed OAUTHBEARER with this octet and no line end
@@ -313,11 +312,16 @@ class Session:
         Raises:
             Condition: what is to be answered instead.
         """
-        if self._state is State.AUTHORIZATION:
+        stage = self._stage
+        if stage is self._authorization:
             self._authorization.begin_command()
             line = without_negotiation(line)
-        verb, arguments = split(line)
-        event = self._find(verb, arguments).handler(self._stage, arguments)
+        command = stage.TABLE.get(line)
+        if command is not None and not command.min_arguments:  # most lines are a keyword in capitals, and nothing else
+            verb, event = line, command.handler(stage, [])
+        else:
+            verb, arguments = split(line)
+            event = self._find(verb, arguments).handler(stage, arguments)
         if isinstance(event, StartTLS):
             return StartTLS(self._lines.take())  # P-232: half a line too
         if verb == b"QUIT":

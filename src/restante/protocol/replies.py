@@ -29,11 +29,17 @@ class Replies:
 
     def answer(self, data: str) -> None:
         """Add a positive status line that programs read: the same in every language."""
-        self.add(b"+OK %b\r\n" % data.encode("ascii"))
+        self.add(f"+OK {data}\r\n".encode("ascii"))
 
     def ok(self, template: str, **values: int | str | Text) -> None:
         """Add a positive status line; there is always a text, for some clients want the space (RFC 1957)."""
-        self._status(f"+OK {self.language.say(Text(template, values))}")
+        if values:
+            self._status(f"+OK {self.language.say(Text(template, values))}")
+            return
+        ready = _ready.get((self.language.tag, template))
+        if ready is None:
+            ready = _ready[self.language.tag, template] = _line(f"+OK {self.language.say(Text(template))}")
+        self.add(ready)
 
     def error(self, condition: Condition) -> None:
         """Add a negative status line: the one place where conditions become replies (P-175)."""
@@ -42,14 +48,25 @@ class Replies:
 
     def take(self) -> bytes:
         """Return all that waits, and forget it."""
-        octets = b"".join(self._pieces)
-        self._pieces.clear()
+        pieces = self._pieces
+        if not pieces:
+            return b""
+        octets = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
         self.octets = 0
         return octets
 
     def _status(self, line: str) -> None:
-        """Add a status line; one that is too long is cut where a character ends (P-262)."""
-        octets = line.encode()
-        if len(octets) > STATUS:
-            octets = octets[:STATUS].decode(errors="ignore").encode()
-        self.add(octets + b"\r\n")
+        self.add(_line(line))
+
+
+def _line(line: str) -> bytes:
+    """Return a status line; one that is too long is cut where a character ends (P-262)."""
+    octets = line.encode()
+    if len(octets) > STATUS:
+        octets = octets[:STATUS].decode(errors="ignore").encode()
+    return octets + b"\r\n"
+
+
+_ready: dict[tuple[str, str], bytes] = {}
+"""Lines that are always the same, by language and template."""

@@ -7,6 +7,7 @@ from functools import cache
 from io import FileIO
 from typing import TYPE_CHECKING, cast
 
+from restante.auth import Principal
 from restante.errors import AuthenticationFailed, Condition, TemporaryFailure
 from restante.maildrop import Correctable, Maildrop, Prompt
 from restante.protocol.events import Event, FindRecord, Login, Pause, Retrieve, Update
@@ -39,6 +40,8 @@ class Connection(Conversation[Session]):
         self._prompt: Prompt | None = None
         self._opened: FileIO | None = None
         """The message that is retrieved, if it could be opened at once, but not read."""
+        self._principal: Principal | None = None
+        """Who logs in, if that was known at once."""
         self._user = ""
         self._mechanism = ""
         self._tls = ""
@@ -76,7 +79,19 @@ class Connection(Conversation[Session]):
         return terms
 
     def _answer_at_once(self, event: Event) -> bool:
+        if isinstance(event, Login):
+            return self._login_now(event)
         return isinstance(event, Retrieve) and self._prompt is not None and self._retrieve_now(event, self._prompt)
+
+    def _login_now(self, event: Login) -> bool:
+        """Let in who has been here before, with nothing new in the maildrop; most who poll have."""
+        self._principal = self._gate.identify_now(event)
+        store = self._service.prompt_store
+        maildrop = store.open_now(self._principal) if store is not None and self._principal is not None else None
+        if maildrop is None or self._principal is None:
+            return False
+        self._logged_in(event, self._principal, maildrop)
+        return True
 
     def _retrieve_now(self, event: Retrieve, maildrop: Prompt) -> bool:
         """Answer with a message that is not long, and in the page cache; most are."""
@@ -126,14 +141,18 @@ class Connection(Conversation[Session]):
     async def _login(self, event: Login) -> None:
         """Order of work: credentials, lock, listing, reply (RFC 1939 section 4)."""
         try:
-            principal = await self._gate.identify(event, self._session.failed_logins, self._tls)
+            principal = self._principal or await self._gate.identify(event, self._session.failed_logins, self._tls)
         except AuthenticationFailed:
             # P-039: the delay also hides what the check cost.  P-045: it grows.
             await self._delay(self._gate.due)
             raise
+        self._user, self._mechanism = principal.user, event.mechanism  # whose maildrop cannot be opened, the log tells
+        self._logged_in(event, principal, await self._service.store.open(principal))
+
+    def _logged_in(self, event: Login, principal: Principal, maildrop: Maildrop) -> None:
         self._user, self._mechanism = principal.user, event.mechanism
-        self._maildrop = await self._service.store.open(principal)
-        self._prompt = cast("Prompt", self._maildrop) if _is_prompt(type(self._maildrop)) else None
+        self._maildrop = maildrop
+        self._prompt = cast("Prompt", maildrop) if _is_prompt(type(maildrop)) else None
         self._wire.logged_in()
         if not self._over():
             self._session.login_succeeded(self._maildrop.listing, read_only=principal.read_only)

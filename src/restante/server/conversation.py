@@ -101,7 +101,11 @@ class Conversation(ABC, Generic[S]):
         """Write the line about the session (P-288)."""
 
     def _answer_at_once(self, event: Any) -> bool:
-        """Answer what needs no waiting; returns whether it did."""
+        """Answer what needs no waiting; returns whether it did.
+
+        Raises:
+            Condition: that is the answer.
+        """
         return False
 
     def _time_out(self) -> None:
@@ -200,7 +204,7 @@ class Conversation(ABC, Generic[S]):
         commands = session.commands
         left = AT_ONCE
         event = session.next_event()
-        while event is not None and self._answer_at_once(event):
+        while event is not None and self._at_once(event):
             left -= 1
             event = session.next_event() if left else None
         if session.commands != commands:
@@ -219,6 +223,16 @@ class Conversation(ABC, Generic[S]):
             self._continuing = True
             self._loop.call_soon(self._continue)
         self._throttle()
+
+    def _at_once(self, event: Any) -> bool:
+        try:
+            return self._answer_at_once(event)
+        except Condition as error:
+            self._refuse(error)
+        except Exception:  # whatever it is: one session's trouble
+            self.log.exception("internal error, address=%s", self._peer)
+            self._refuse(InternalError())
+        return True
 
     def _begin_work(self, event: Any) -> None:
         self._task = self._loop.create_task(self._answer(event))

@@ -4,7 +4,7 @@ import logging
 import secrets
 from collections.abc import Callable
 
-from restante.auth import Anonymous, Bearer, Credentials, Principal, Proven, ScramRecord, canonical_user
+from restante.auth import Anonymous, Bearer, Credentials, Password, Principal, Proven, ScramRecord, canonical_user
 from restante.errors import AuthenticationFailed, TemporaryFailure, one_line
 from restante.protocol.events import FindRecord, Login
 from restante.server.addresses import Peer
@@ -83,6 +83,21 @@ class Gate:
             attempt.undecided()
             raise
         attempt.succeeded()
+        return principal
+
+    def identify_now(self, event: Login) -> Principal | None:
+        """Say who this is, if that is known at once; None: `identify` finds out, or refuses."""
+        credentials, prompt, addressing = event.credentials, self._service.prompt, self._service.addressing
+        if prompt is None or not isinstance(credentials, Password) or self._attempt is not None:
+            return None
+        account = credentials.user if addressing is None else addressing.login_name_now(credentials.user)
+        if account is None:
+            return None
+        credentials = credentials.called(account)
+        attempt = self._guesses.at_once(self._peer.host, canonical_user(account), hash(credentials))
+        principal = None if attempt is None else prompt.authenticate_now(credentials)
+        if attempt is not None and principal is not None:
+            attempt.succeeded_at_once()
         return principal
 
     def leave(self) -> None:

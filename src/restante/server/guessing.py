@@ -91,6 +91,15 @@ class Guesses:
         self._take(attempt.pair)
         return attempt
 
+    def at_once(self, host: str, user: str, secret: int) -> "Attempt | None":
+        """Return an attempt that is over in this turn of the loop, and takes no place; None: it would have to wait.
+
+        Args:
+            host, user, secret: see `turn`.
+        """
+        attempt = Attempt(self, network(host), user, secret)
+        return attempt if self._full(attempt) is None else None
+
     def _full(self, attempt: "Attempt") -> Key | None:
         """Say where there is no place."""
         if self._right.get(attempt.pair) == attempt.secret:
@@ -177,6 +186,10 @@ class Attempt:
         """The credentials were right."""
         self._guesses._succeeded(self)  # noqa: SLF001  (one idea in two classes)
         self._guesses._free(self.pair)  # noqa: SLF001
+
+    def succeeded_at_once(self) -> None:
+        """The same for one without a place."""
+        self._guesses._succeeded(self)  # noqa: SLF001
 
     def undecided(self) -> None:
         """Nobody could tell."""

@@ -6,10 +6,10 @@ from functools import cached_property
 from typing import Literal
 
 from restante.addressing import Addressing
-from restante.auth import PASSWORDS_ONLY, Authenticator, Kind, Kinds, ScramSource, Versatile
+from restante.auth import PASSWORDS_ONLY, Authenticator, Kind, Kinds, Prompt, ScramSource, Versatile
 from restante.channel_binding import exporter
 from restante.intake.desk import Desk
-from restante.maildrop import MaildropStore
+from restante.maildrop import MaildropStore, PromptStore
 from restante.protocol.policy import Features, Terms
 from restante.protocol.sasl import Conditions, usable
 from restante.server.addresses import Networks, Peer
@@ -67,6 +67,16 @@ class Service:
     def scram_source(self) -> ScramSource | None:
         """Who keeps SCRAM records, None for nobody."""
         return self.authenticator if isinstance(self.authenticator, ScramSource) else None
+
+    @cached_property
+    def prompt(self) -> Prompt | None:
+        """Who has some answers at once, None for nobody."""
+        return self.authenticator if isinstance(self.authenticator, Prompt) else None
+
+    @cached_property
+    def prompt_store(self) -> PromptStore | None:
+        """The store, if it can open some maildrops at once."""
+        return self.store if isinstance(self.store, PromptStore) else None
 
     @cached_property
     def kinds(self) -> Callable[[], Kinds]:

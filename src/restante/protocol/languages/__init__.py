@@ -23,7 +23,11 @@ class Language(NamedTuple):
         template = self.catalogue.get(text.template, text.template)
         if not text.values:
             return template
-        values = {key: self.say(value) if isinstance(value, Text) else value for key, value in text.values.items()}
+        values = text.values
+        for value in values.values():
+            if isinstance(value, Text):
+                said = {key: self.say(one) if isinstance(one, Text) else one for key, one in values.items()}
+                return template.format_map(said)
         return template.format_map(values)
 
 

@@ -83,13 +83,14 @@ class MaildirStore:
 
     async def open(self, principal: Principal) -> Maildrop:
         """See `MaildropStore.open`."""
+        opened = self.open_now(principal)
+        return await in_thread(self._open, self.folder(principal.user)) if opened is None else opened
+
+    def open_now(self, principal: Principal) -> Maildrop | None:
+        """See `PromptStore.open_now`."""
         folder = self.folder(principal.user)
         opened = None if self._login_delay or self._expire else open_known(folder, self._memory, self._disks)
-        if opened is None:
-            return await in_thread(self._open, folder)
-        if opened.snapshot is None:
-            return await in_thread(self._open, folder, opened.lock)
-        return self._maildrop(folder, opened.snapshot, opened.lock, prompt=True)
+        return None if opened is None else self._maildrop(folder, opened.snapshot, opened.lock, prompt=True)
 
     @asynccontextmanager
     async def deliver(self, user: str) -> AsyncIterator[HeldDelivery]:
@@ -181,10 +182,9 @@ class MaildirStore:
         """
         return Folder(self._template.path(user))
 
-    def _open(self, folder: Folder, lock: int = -1) -> Maildrop:
-        if lock < 0:
-            self._make(folder)
-            lock = folder.lock()
+    def _open(self, folder: Folder) -> Maildrop:
+        self._make(folder)
+        lock = folder.lock()
         try:
             self._disks.learn(folder, lock)
             if self._login_delay:

@@ -42,12 +42,12 @@ class Opened(NamedTuple):
 
     lock: int
     """Descriptor of the lock."""
-    snapshot: Snapshot | None
-    """What is in it; None: it has changed, or may have, and a thread must look."""
+    snapshot: Snapshot
+    """What is in it."""
 
 
 def open_known(folder: Folder, memory: Memory, disks: LocalDisks) -> Opened | None:
-    """Lock a Maildir that has been opened before; None: that would take waiting.
+    """Lock a Maildir in which nothing has changed since it was last opened; None: a thread must look.
 
     Raises:
         MaildropInUse: somebody else has it (P-041).
@@ -62,7 +62,9 @@ def open_known(folder: Folder, memory: Memory, disks: LocalDisks) -> Opened | No
         if disks.holds(status.st_dev) and status.st_nlink == 1:
             folder.check_links()
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return Opened(lock, _unchanged(folder, memory))
+            snapshot = _unchanged(folder, memory)
+            if snapshot is not None:
+                return Opened(lock, snapshot)
     except BlockingIOError:
         os.close(lock)
         raise MaildropInUse(folder.path) from None
