@@ -123,6 +123,7 @@ class Addressing:
     ) -> None:
         self._rules = rules
         self._directories = directories
+        self._prompt = [one for one in directories if isinstance(one, Prompt)]
         self._exists = exists
         self._all_listed = all_listed
         self._domain_aliases = {a_labels(one): a_labels(other) for one, other in rules.domain_aliases.items()}
@@ -197,9 +198,8 @@ class Addressing:
         user = canonical_user(name)
         if not self._all_listed:
             return user
-        for directory in self._directories:
-            # Names that only look like it are another matter: tables are asked in order, and each may have some.
-            if isinstance(directory, Prompt) and directory.is_account_now(user):
+        for directory in self._prompt:
+            if directory.is_account_now(user):
                 return user
         return None
 

@@ -6,6 +6,7 @@ import logging
 import os
 import select
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +54,20 @@ def describe(error: OSError) -> str:
     return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
 
 
+class _Lines(logging.Formatter):
+    """Formats records as `LOG_FORMAT` says; those of one second have most of their time in common."""
+
+    _second = 0
+    _time = ""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        """See `logging.Formatter`."""
+        second = int(record.created)
+        if second != self._second or not self._time:
+            self._second, self._time = second, time.strftime(self.default_time_format, self.converter(second))
+        return f"{self._time},{int(record.msecs):03}"
+
+
 class _Batches(logging.Handler):
     """Writes the log in a thread, what has come together since the last time at once.
 
@@ -86,7 +101,8 @@ class _Batches(logging.Handler):
             self._dropped += 1
             return
         self._records.append(record)
-        self._some.set()
+        if not self._some.is_set():
+            self._some.set()
 
     def close(self) -> None:
         """Write what is left, if somebody reads it."""
@@ -139,7 +155,7 @@ class WhenThereIsRoom(logging.Handler):
 def logging_to_stderr(level: int = logging.INFO) -> Iterator[None]:
     """Write the log to stderr, a line each."""
     handler = _Batches(STDERR)
-    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    handler.setFormatter(_Lines(LOG_FORMAT))
     root = logging.getLogger()
     root.setLevel(level)
     before, root.handlers = root.handlers, [handler]

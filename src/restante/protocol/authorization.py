@@ -30,8 +30,10 @@ class Authorization(Stage):
         self._next_user: str | None = None
         self._user: str | None = None
         self._mechanism = ""
-        self._exchange: sasl.Exchange | None = None
-        self._failing = False
+        self.exchange: sasl.Exchange | None = None
+        """While there is one, the next line is a response, and no command."""
+        self.failing = False
+        """The exchange has failed, and the client has been told why; whatever it says now ends it (P-215)."""
 
     def greet(self) -> None:
         """Send the greeting (P-023); APOP is announced by its timestamp and nothing else (P-063)."""
@@ -95,16 +97,6 @@ class Authorization(Stage):
 
     # -- SASL ---------------------------------------------------------------------------------------
 
-    @property
-    def in_exchange(self) -> bool:
-        """The next line is a response, and no command."""
-        return self._exchange is not None
-
-    @property
-    def failing(self) -> bool:
-        """The exchange has failed, and the client has been told why; whatever it says now ends it (P-215)."""
-        return self._failing
-
     def _auth(self, arguments: list[bytes]) -> Event | None:
         """AUTH, bare: the list of mechanisms (P-196); with a name: an exchange (RFC 5034 section 4)."""
         if not arguments:
@@ -124,7 +116,7 @@ class Authorization(Stage):
         if len(arguments) > 1:
             initial = b"" if arguments[1] == b"=" else sasl.decode(arguments[1])  # P-190
         self._mechanism = name
-        self._exchange = sasl.MECHANISMS[name].begin(initial, self._context())
+        self.exchange = sasl.MECHANISMS[name].begin(initial, self._context())
         return self._advance(None)
 
     def _context(self) -> sasl.Context:
@@ -156,7 +148,7 @@ class Authorization(Stage):
     def line_too_long(self, error: CommandError) -> Condition:
         """A line was dropped, a response perhaps; returns what is to be answered."""
         self.begin_command()
-        if self._exchange is not None:
+        if self.exchange is not None:
             try:
                 self._throw(error)
             except Condition as condition:
@@ -173,31 +165,31 @@ class Authorization(Stage):
         Raises:
             Condition: what is to be answered, now or after one more line of the client's.
         """
-        if self._exchange is None:
+        if self.exchange is None:
             raise condition
         event = self._throw(condition)
-        self._failing = True
+        self.failing = True
         return event
 
     def cancel(self) -> None:
         """Forget an exchange that is over (P-197)."""
-        if self._exchange is not None:
-            self._exchange.close()
-        self._exchange = None
-        self._failing = False
+        if self.exchange is not None:
+            self.exchange.close()
+        self.exchange = None
+        self.failing = False
 
     def _advance(self, answer: bytes | ScramRecord | None) -> Event | None:
-        assert self._exchange is not None
+        assert self.exchange is not None
         try:
-            return self._ask(self._exchange.send(answer))
+            return self._ask(self.exchange.send(answer))
         except Condition:
             self.cancel()
             raise
 
     def _throw(self, condition: Condition) -> Event | None:
-        assert self._exchange is not None
+        assert self.exchange is not None
         try:
-            return self._ask(self._exchange.throw(condition))
+            return self._ask(self.exchange.throw(condition))
         except Condition:
             self.cancel()
             raise

@@ -289,9 +289,10 @@ class Session:
         Raises:
             LineTooLong: it was dropped.
         """
-        self._lines.limit = self._limits.sasl_line if self._authorization.in_exchange else self._limits.line
+        authorization, limits = self._authorization, self._limits
+        self._lines.limit = limits.line if authorization.exchange is None else limits.sasl_line
         line = self._lines.next_line()
-        if line is None and self._authorization.failing and self._lines.holds(b"\x01"):
+        if line is None and authorization.failing and self._lines.holds(b"\x01"):
             return self._lines.take()  # neomutt ends a failed OAUTHBEARER with this octet and no line end
         return line
 
@@ -299,10 +300,10 @@ class Session:
         """Handle one line: a command, or what a SASL exchange waits for."""
         self.commands += 1
         try:
-            event = self._authorization.respond(line) if self._authorization.in_exchange else self._command(line)
+            event = self._command(line) if self._authorization.exchange is None else self._authorization.respond(line)
         except Condition as condition:
             return self._negative(condition)
-        if not self._authorization.in_exchange:  # a challenge makes up for nothing
+        if self._authorization.exchange is None:  # a challenge makes up for nothing
             self._bad_commands = 0
         return event
 
@@ -394,7 +395,8 @@ class Session:
         """No complete line is left."""
         if self._lines.dropped > self._limits.dropped:
             self._replies.error(self._too_long())
-        if not self._too_much_dropped() and self._end_of_input:
+            self._too_much_dropped()
+        elif self._end_of_input:
             self.end("client closed the connection")
 
     def _too_much_dropped(self) -> bool:

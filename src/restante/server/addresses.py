@@ -79,7 +79,7 @@ class Peer(NamedTuple):
         """Make one for an address."""
         # On the path of every connection, so no parsing: the kernel writes addresses in one way only.
         loopback = host.startswith(("127.", "::ffff:127.")) or host == "::1"
-        return cls(str(Address(host, port)), host, loopback=loopback, tls=tls)
+        return cls(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", host, loopback, tls)
 
     def is_in(self, networks: Networks) -> bool:
         """Say whether the address belongs to one of these networks."""

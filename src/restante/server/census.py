@@ -48,17 +48,17 @@ class Census:
     @property
     def connections(self) -> int:
         """All connections."""
-        return sum(row[self._ALL] for row in self._rows)
+        return sum([row[self._ALL] for row in self._rows])
 
     @property
     def before_login(self) -> int:
         """Connections that have not logged in."""
-        return sum(row[self._BEFORE_LOGIN] for row in self._rows)
+        return sum([row[self._BEFORE_LOGIN] for row in self._rows])
 
     def of(self, host: str) -> int:
         """Connections of that address."""
         column = hash(network(host)) % SLOTS
-        return sum(row[column] for row in self._rows)
+        return sum([row[column] for row in self._rows])
 
     def enter(self, host: str) -> None:
         """A connection has come."""

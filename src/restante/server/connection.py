@@ -16,6 +16,7 @@ from restante.protocol.pop3_server import Session, State
 from restante.server.conversation import Conversation
 from restante.server.gate import Gate
 from restante.server.reading import MessageReader, read_now
+from restante.server.session_log import tell
 from restante.server.wire import Wire
 
 if TYPE_CHECKING:
@@ -212,10 +213,11 @@ class Connection(Conversation[Session]):
 
     def _log_session(self) -> None:
         done = self._session.statistics
-        log.info(
+        tell(
+            log,
             "session, address=%s user=%s mechanism=%s tls=%s retr=%d/%d top=%d/%d deleted=%d left=%d sent=%d "
             "seconds=%.1f end=%s",
-            self._peer,
+            self._peer.name,
             self._user or "-",
             self._mechanism or "-",
             self._tls or "-",

@@ -45,6 +45,9 @@ class PathTemplate:
 
     def __init__(self, template: str, must_exist: str = "") -> None:
         self._template = template
+        words = _PLACEHOLDER.split(template)
+        self._words = list(zip(words[::2], [*words[1::2], ""], strict=True))
+        """What stands before each placeholder, and its name; ``""`` at the end."""
         self._must_exist = must_exist
         self.base = os.path.dirname(_PLACEHOLDER.split(template)[0]) or "."
         """The folder before the first placeholder."""
@@ -57,11 +60,15 @@ class PathTemplate:
         """
         local, _, domain = user.rpartition("@") if "@" in user else (user, "", "")
         parts = {"user": user, "local": local, "domain": domain}
-        for name in _PLACEHOLDER.findall(self._template):
-            value = parts[name]
-            if not value or value.startswith(".") or "/" in value or "\0" in value:
-                raise NoSuchMaildrop(f"{user!r} gives no file name for {{{name}}}")
-        return _PLACEHOLDER.sub(lambda match: parts[match[1]], self._template)
+        path = ""
+        for before, name in self._words:
+            path += before
+            if name:
+                value = parts[name]
+                if not value or value[0] == "." or "/" in value or "\0" in value:
+                    raise NoSuchMaildrop(f"{user!r} gives no file name for {{{name}}}")
+                path += value
+        return path
 
     def check_mounted(self) -> None:
         """See to it that a missing maildrop means that there is none yet.

@@ -49,7 +49,8 @@ class Folder:
             PermanentFailure: one is a link to somebody else's.
             OSError: one cannot be looked at.
         """
-        check_links([self.path, *map(self.join, ("tmp", *DIRECTORIES, OURS, os.path.join(OURS, "deleted")))])
+        if os.geteuid() == 0:
+            check_links([self.path, *map(self.join, ("tmp", *DIRECTORIES, OURS, f"{OURS}/deleted"))])
 
     def create(self, *, had_mail: bool = False) -> None:
         """Make the Maildir if it does not exist yet.
