@@ -32,9 +32,10 @@ from restante.maildrop import Message
 from restante.protocol.events import Event, FindRecord, Login, Pause, Retrieve, StartTLS, Update
 from restante.protocol.framing import wire_octets
 from restante.protocol.policy import Features, SessionLimits, Terms
-from restante.protocol.pop3_server import Session, State
+from restante.protocol.pop3_server import Session
 from restante.protocol.sasl import MECHANISMS
 from restante.protocol.scan_listing import Headers
+from restante.protocol.stage import State
 from restante.protocol.surrogate import surrogate_octets
 from tests.fuzz.choices import Choices, joined
 from tests.protocol.driver import KNOWN, b64

@@ -12,8 +12,9 @@ from restante.errors import AuthenticationFailed, Condition
 from restante.protocol.events import Event, Pause, Update
 from restante.protocol.framing import LineBuffer
 from restante.protocol.policy import Features, Terms
-from restante.protocol.pop3_server import Session, State
+from restante.protocol.pop3_server import Session
 from restante.protocol.sasl import MECHANISMS, Context, Exchange, FindRecord, scram
+from restante.protocol.stage import State
 from tests.fuzz import sasl_target, session_target
 from tests.fuzz.choices import Choices, joined, mutated
 

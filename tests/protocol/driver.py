@@ -20,7 +20,8 @@ from restante.maildrop import Message
 from restante.protocol.events import Event, FindRecord, Login, Pause, Retrieve, StartTLS, Update
 from restante.protocol.framing import wire_octets
 from restante.protocol.policy import Features, SessionLimits, Terms
-from restante.protocol.pop3_server import Session, State
+from restante.protocol.pop3_server import Session
+from restante.protocol.stage import State
 from restante.protocol.surrogate import surrogate_octets
 
 KNOWN: tuple[Credentials | Proven, ...] = (
@@ -116,19 +117,24 @@ class World:
         elif isinstance(event, StartTLS):
             session.tls_started(self.secured)
         elif isinstance(event, Retrieve):
-            stored = self.messages[event.number - 1]
-            session.message_follows()
-            pieces = [stored[start : start + PIECE] for start in range(0, len(stored), PIECE)]
-            for piece in pieces:
-                if not session.message_data(piece):
-                    break
-            session.message_complete()
+            self._give(self.messages[event.number - 1])
         elif isinstance(event, Update):
             self.updated = event.deleted
             session.updated()
         else:
             assert isinstance(event, Pause)
             session.resumed()
+
+    def _give(self, stored: bytes) -> None:
+        """Answer with a message: piece by piece, or at once, of which the same comes."""
+        if len(self.events) % 2:
+            self.session.message(stored)
+            return
+        self.session.message_follows()
+        for start in range(0, len(stored), PIECE):
+            if not self.session.message_data(stored[start : start + PIECE]):
+                break
+        self.session.message_complete()
 
     def listing(self) -> list[Message]:
         """Return what a store would list."""

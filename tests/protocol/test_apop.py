@@ -8,7 +8,7 @@ from restante.auth import Apop
 from restante.errors import MaildropInUse
 from restante.protocol.events import Login
 from restante.protocol.policy import Features, Terms
-from restante.protocol.pop3_server import State
+from restante.protocol.stage import State
 from tests.protocol.driver import World
 
 MAIL = b"Subject: x\n\nbody\n"

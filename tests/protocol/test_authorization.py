@@ -5,7 +5,7 @@ import pytest
 from restante.auth import Password
 from restante.errors import InternalError, MaildropInUse, PermanentFailure, TemporaryFailure
 from restante.protocol.events import Login
-from restante.protocol.pop3_server import State
+from restante.protocol.stage import State
 from tests.protocol.driver import World
 
 MAIL = b"Subject: x\n\nbody\n"

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from restante.protocol import message_encoder
 from restante.protocol.framing import (
+    TERMINATOR,
     ByteStuffer,
     CrlfLines,
     LfLines,
@@ -231,6 +233,15 @@ def test_wire_form_goes_out_as_it_is(data: tuple[bytes, list[bytes]]) -> None:
     encoder = MessageEncoder(wire_form=True)
     assert encoder.feed(whole[:3]) + encoder.feed(whole[3:]) + encoder.finish() == encode([whole])
     assert encoder.octets == len(whole)
+
+
+@given(octets)
+@example(b"\r")
+def test_a_message_in_one_piece(stored: bytes) -> None:
+    """P-013, P-087, P-096, P-099: encoded at once, it is what comes of it piece by piece."""
+    lines, count = message_encoder.whole(stored)
+    assert lines + TERMINATOR == encode([stored])
+    assert count == wire_octets([stored])
 
 
 @pytest.mark.parametrize("lines", [0, 1, 2])

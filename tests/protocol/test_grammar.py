@@ -5,7 +5,7 @@ import pytest
 from restante.protocol.authorization import Authorization
 from restante.protocol.events import Pause
 from restante.protocol.policy import SessionLimits
-from restante.protocol.pop3_server import State
+from restante.protocol.stage import State
 from restante.protocol.transaction import Transaction
 from tests.protocol.driver import World
 

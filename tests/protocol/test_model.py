@@ -16,7 +16,8 @@ from restante.errors import Condition, TemporaryFailure, UpdateIncomplete
 from restante.maildrop import Message
 from restante.protocol.events import Event, Retrieve, Update
 from restante.protocol.policy import Features, SessionLimits, Terms
-from restante.protocol.pop3_server import Session, State
+from restante.protocol.pop3_server import Session
+from restante.protocol.stage import State
 from tests.protocol.driver import World, b64, with_tls
 
 MESSAGES = (b"A: b\r\n\r\n1\r\n2\r\n", b"", b"Subject: x\r\n\r\n.\r\n..\r\n", b"only a header\r\n")

@@ -9,7 +9,7 @@ from restante.errors import TemporaryFailure
 from restante.protocol import sasl
 from restante.protocol.events import Login
 from restante.protocol.policy import Features, SessionLimits, Terms
-from restante.protocol.pop3_server import State
+from restante.protocol.stage import State
 from tests.protocol.driver import World, b64, with_tls
 
 MAIL = b"Subject: x\n\nbody\n"

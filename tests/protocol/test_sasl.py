@@ -7,7 +7,7 @@ from restante.errors import Condition, InternalError, LoginDelayed, MaildropInUs
 from restante.protocol import sasl
 from restante.protocol.events import Event, FindRecord, Login
 from restante.protocol.policy import Features, SessionLimits, Terms
-from restante.protocol.pop3_server import State
+from restante.protocol.stage import State
 from tests.protocol.driver import World, b64, with_tls
 from tests.protocol.scram_client import DECOY
 

@@ -8,7 +8,7 @@ from restante.auth import Kind, Principal, Proven, ScramRecord
 from restante.errors import AuthenticationFailed, MaildropInUse
 from restante.protocol.events import FindRecord, Login
 from restante.protocol.policy import Features, Terms
-from restante.protocol.pop3_server import State
+from restante.protocol.stage import State
 from tests.protocol.driver import World, b64, with_tls
 from tests.protocol.scram_client import DECOY, ScramClient, record
 

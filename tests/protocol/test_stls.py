@@ -4,7 +4,7 @@ import pytest
 
 from restante.protocol.events import StartTLS
 from restante.protocol.policy import SessionLimits, Terms
-from restante.protocol.pop3_server import State
+from restante.protocol.stage import State
 from tests.protocol.driver import World, b64, with_tls
 
 MAIL = b"Subject: x\n\nbody\n"

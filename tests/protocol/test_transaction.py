@@ -9,7 +9,8 @@ from restante.maildrop import Message
 from restante.protocol.events import Login, Retrieve
 from restante.protocol.framing import wire_octets
 from restante.protocol.policy import Features, SessionLimits
-from restante.protocol.pop3_server import Session, State
+from restante.protocol.pop3_server import Session
+from restante.protocol.stage import State
 from tests.protocol.driver import World, body_of
 
 MAIL = b"Subject: x\n\nbody\n"
@@ -153,6 +154,15 @@ def test_a_message_cut_short_is_never_ended_cleanly() -> None:
     assert session.state is State.CLOSED
     assert session.data_to_send() == b""
     assert session.next_event() is None
+    assert session.end_reason == "message 1 has 18 octets, not 20 as listed"
+
+
+def test_a_message_in_one_piece_that_is_not_as_listed() -> None:
+    """P-095: the same."""
+    session = retrieving()
+    assert not session.message(b"Subject: x\nhalf")
+    assert session.state is State.CLOSED
+    assert session.data_to_send() == b""
     assert session.end_reason == "message 1 has 18 octets, not 20 as listed"
 
 

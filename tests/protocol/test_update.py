@@ -4,7 +4,7 @@ import pytest
 
 from restante.errors import InternalError, UpdateIncomplete
 from restante.protocol.events import Update
-from restante.protocol.pop3_server import State
+from restante.protocol.stage import State
 from tests.protocol.driver import World
 
 MAIL = b"Subject: x\n\nbody\n"

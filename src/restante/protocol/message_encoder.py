@@ -51,3 +51,16 @@ class MessageEncoder:
             lines = self._top.feed(lines)
         self.octets += len(lines)
         return self._stuffer.feed(lines)
+
+
+def whole(message: bytes) -> tuple[bytes, int]:
+    """Encode a stored message that is here in one piece; the same as `MessageEncoder` makes of it for RETR.
+
+    Returns:
+        the lines, byte-stuffed, without the terminator; and their octets before byte-stuffing.
+    """
+    lines = message.replace(b"\r\n", b"\n") if b"\r" in message else message
+    lines = lines.replace(b"\n", b"\r\n")
+    if message and message[-1] != 0x0A:
+        lines += b"\r\n"  # P-087
+    return ByteStuffer().feed(lines), len(lines)

@@ -6,7 +6,6 @@ parsed, so pipelined commands are handled in order, each as if alone (P-275).
 """
 
 from collections.abc import Sequence
-from enum import Enum
 
 from restante.auth import ScramRecord
 from restante.errors import AuthenticationFailed, CommandError, Condition, InternalError, NoSuchMessage, Text
@@ -20,19 +19,10 @@ from restante.protocol.message_encoder import MessageEncoder
 from restante.protocol.policy import Features, Terms
 from restante.protocol.replies import Replies
 from restante.protocol.scan_listing import Headers, ScanListing
-from restante.protocol.stage import Stage
+from restante.protocol.stage import Stage, State
 from restante.protocol.strangers import HTTP, HTTP_HERE, stranger
 from restante.protocol.telnet import without_negotiation
 from restante.protocol.transaction import Transaction
-
-
-class State(Enum):
-    """RFC 1939 section 3."""
-
-    AUTHORIZATION = "AUTHORIZATION"
-    TRANSACTION = "TRANSACTION"
-    UPDATE = "UPDATE"
-    CLOSED = "CLOSED"
 
 
 class Session:
@@ -237,6 +227,21 @@ class Session:
         self._awaiting = self._encoder = None
         self._transaction.retrieved(event, encoder.octets)
         return True
+
+    def message(self, stored: bytes) -> bool:
+        """Answer to `Retrieve`, all parts at once: the message is here in one piece.
+
+        Returns:
+            See `message_complete`.
+        """
+        event = self._retrieving()
+        assert self._transaction is not None
+        if self._transaction.send_whole(event, stored):
+            self._awaiting = None
+            return True
+        self.message_follows()
+        self.message_data(stored)
+        return self.message_complete()
 
     def updated(self) -> None:
         """Answer to `Update`: the messages are gone, durably (P-135)."""

@@ -1,7 +1,8 @@
-"""What both states of a session have in common: a command table, CAPA and LANG."""
+"""The states of a session, and what those have in common in which commands are taken: a table, CAPA and LANG."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from enum import Enum
 from typing import ClassVar
 
 from restante.errors import CommandError
@@ -10,6 +11,15 @@ from restante.protocol.framing import TERMINATOR
 from restante.protocol.languages import LANGUAGES, matching
 from restante.protocol.policy import Features, Terms
 from restante.protocol.replies import Replies
+
+
+class State(Enum):
+    """RFC 1939 section 3."""
+
+    AUTHORIZATION = "AUTHORIZATION"
+    TRANSACTION = "TRANSACTION"
+    UPDATE = "UPDATE"
+    CLOSED = "CLOSED"
 
 
 class Stage(ABC):

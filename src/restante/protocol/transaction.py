@@ -7,7 +7,7 @@ from restante.errors import CommandError, NeedsUtf8
 from restante.protocol.commands import Command
 from restante.protocol.events import Event, Retrieve, Statistics, Update
 from restante.protocol.framing import TERMINATOR
-from restante.protocol.message_encoder import MessageEncoder
+from restante.protocol.message_encoder import MessageEncoder, whole
 from restante.protocol.policy import Features, Terms
 from restante.protocol.replies import Replies
 from restante.protocol.scan_listing import ScanListing
@@ -100,6 +100,20 @@ class Transaction(Stage):
             surrogate=self.listing.needs_surrogate(event.number),
             wire_form=self.listing[event.number].wire_form,
         )
+
+    def send_whole(self, event: Retrieve, stored: bytes) -> bool:
+        """Send a message that goes out as it is, and has as many octets as listed, as nearly all; else do nothing."""
+        message = self.listing[event.number]
+        if event.lines is not None or self.listing.needs_surrogate(event.number):
+            return False
+        lines, octets = (stored, len(stored)) if message.wire_form else whole(stored)
+        if octets != message.octets:
+            return False
+        self.replies.ok("{octets} octets", octets=octets)
+        self.replies.add(lines)
+        self.replies.add(TERMINATOR)
+        self.retrieved(event, octets)
+        return True
 
     def retrieved(self, event: Retrieve, octets: int) -> None:
         """A message has been sent."""

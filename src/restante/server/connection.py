@@ -12,7 +12,8 @@ from restante.errors import AuthenticationFailed, Condition, TemporaryFailure
 from restante.maildrop import Correctable, Maildrop, Prompt
 from restante.protocol.events import Event, FindRecord, Login, Pause, Retrieve, Update
 from restante.protocol.policy import Terms
-from restante.protocol.pop3_server import Session, State
+from restante.protocol.pop3_server import Session
+from restante.protocol.stage import State
 from restante.server.conversation import Conversation
 from restante.server.gate import Gate
 from restante.server.reading import MessageReader, read_now
@@ -105,9 +106,7 @@ class Connection(Conversation[Session]):
             self._opened = FileIO(descriptor)  # `_retrieve` goes on with it
             return False
         os.close(descriptor)
-        self._session.message_follows()
-        self._session.message_data(message)
-        self._complete(event)
+        self._completed(event, right=self._session.message(message))
         return True
 
     def _begin_work(self, event: Event) -> None:
@@ -176,13 +175,13 @@ class Connection(Conversation[Session]):
                     await asyncio.sleep(0)  # a peer that keeps up with us must not keep us from the others
                 if self._over():
                     return
-            self._complete(event)
+            self._completed(event, right=self._session.message_complete())
         finally:
             reader.close()
 
-    def _complete(self, event: Retrieve) -> None:
+    def _completed(self, event: Retrieve, *, right: bool) -> None:
         assert self._maildrop is not None
-        if not self._session.message_complete() and isinstance(self._maildrop, Correctable):
+        if not right and isinstance(self._maildrop, Correctable):
             self._maildrop.distrust(event.number)
 
     async def _read(self, reader: MessageReader) -> bytes:

@@ -62,9 +62,14 @@ class _How(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
+_HOW_OCTETS = ctypes.sizeof(_How)
+
+
 @cache
-def _how(flags: int) -> _How:
-    return _How(flags, 0, _RESOLVE_CACHED)
+def _how(flags: int) -> tuple[_How, int]:
+    """Return the structure, and where it is."""
+    how = _How(flags, 0, _RESOLVE_CACHED)
+    return how, ctypes.addressof(how)
 
 
 _syscall = _libc.syscall
@@ -80,4 +85,4 @@ def open_cached(path: str, flags: int) -> int:
     """
     if not _can:
         return -1
-    return int(_syscall(_OPENAT2, _AT_FDCWD, os.fsencode(path), ctypes.byref(_how(flags)), ctypes.sizeof(_How)))
+    return int(_syscall(_OPENAT2, _AT_FDCWD, os.fsencode(path), _how(flags)[1], _HOW_OCTETS))
