@@ -7,6 +7,7 @@ meanwhile, as a ratio to the same without abuse in the same run.  One worker, so
 import argparse
 import contextlib
 import multiprocessing
+import os
 import re
 import socket
 import statistics
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from bench.maildrops import OWNER
 from bench.peers import PASSWORD, Peer, restante
 
 MIB = 2**20
@@ -155,12 +157,16 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="restante-bench-") as name:
         folder = Path(name)
+        folder.chmod(0o755)
         maildir = folder / "mail-restante" / "big"
         for part in ("tmp", "new", "cur"):
             (maildir / part).mkdir(parents=True)
         with (maildir / "new" / "1.big").open("wb") as file:
             for _ in range(BIG // MIB):
                 file.write((b"x" * 1023 + b"\n") * 1024)
+        if os.geteuid() == 0:
+            for path in (maildir, *maildir.rglob("*")):
+                os.chown(path, OWNER, OWNER)
         with restante(folder, workers=1, users=(b"big", b"other"), tls=True) as peer:
             session(peer.port)
             latency(peer.port, arguments.sessions)  # warm

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.maildrops import OWNER
 from bench.peers import PASSWORD, Peer, dovecot, dovecot_missing, restante
 from bench.talk import Talk
 
@@ -55,10 +56,10 @@ class Server:
             path.unlink()
 
     def owner(self) -> None:
-        """Let Dovecot's user have what was added."""
-        if self.name == "Dovecot":
+        """Let the server's user have what was added."""
+        if os.geteuid() == 0:
             for path in (self.maildir / "new").iterdir():
-                os.chown(path, 65534, 65534)
+                os.chown(path, OWNER, OWNER)
 
 
 class Cost(NamedTuple):
@@ -93,6 +94,9 @@ def fill(maildir: Path, messages: int) -> None:
         (maildir / part).mkdir(parents=True)
     for number in range(1, messages + 1):
         (maildir / "cur" / f"{1_600_000_000 + number}.M{number}P1.host:2,S").write_bytes(BODY)
+    if os.geteuid() == 0:
+        for path in (maildir, *maildir.rglob("*")):
+            os.chown(path, OWNER, OWNER)
 
 
 def arrive(server: Server, number: int) -> None:

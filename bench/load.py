@@ -3,6 +3,8 @@
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -100,6 +102,11 @@ class Script:
         self._steps.append("H")
         return self
 
+    def paced(self, rate: float, block: int) -> "Script":
+        """Begin so many sessions a second; block by block, so many users come once and then once more."""
+        self._steps.append(f"P {rate} {block}")
+        return self
+
     def text(self) -> str:
         """Return it as the load generator reads it, with QUIT at its end."""
         return "\n".join([*self._steps, "S QUIT", "1 +OK"]) + "\n"
@@ -152,3 +159,23 @@ class Load:
             raise RuntimeError(f"port {port}: {done.stderr.strip()}")
         count, seconds, fastest, median, _, slowest = map(float, done.stdout.split())
         return Run(int(count), seconds, fastest / 1e6, median / 1e6, slowest / 1e6)
+
+    @contextmanager
+    def held(self, port: int) -> Iterator[None]:
+        """Hold the sessions of all connections where the script says so, until the end of the context.
+
+        Raises:
+            RuntimeError: a reply is not what it should be, or the server has closed a session.
+        """
+        with tempfile.NamedTemporaryFile("r", suffix=".script") as script:
+            command = self.command(port, Path(script.name))
+            pipe = subprocess.PIPE
+            process = subprocess.Popen(command, text=True, stdin=pipe, stdout=pipe, stderr=pipe)
+            assert process.stdout is not None
+            assert process.stderr is not None
+            try:
+                if process.stdout.readline() != "held\n":
+                    raise RuntimeError(f"port {port}: {process.stderr.read().strip()}")
+                yield
+            finally:
+                process.communicate(timeout=_TIMEOUT)

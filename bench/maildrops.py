@@ -22,6 +22,8 @@ class Kind(NamedTuple):
     """Of their messages, about, in octets."""
     wire_form: bool = False
     """Lines end in CRLF on the disk, too."""
+    alike: bool = False
+    """All messages are the same, and share a file as far as the file system lets them."""
 
     @property
     def user(self) -> str:
@@ -30,6 +32,8 @@ class Kind(NamedTuple):
 
     def messages(self) -> list[bytes]:
         """Return the messages as they are stored."""
+        if self.alike:
+            return _messages(self.sizes[:1], self.wire_form) * len(self.sizes)
         return _messages(self.sizes, self.wire_form)
 
     def retr(self, number: int) -> Checked:
@@ -38,7 +42,8 @@ class Kind(NamedTuple):
 
     def stat(self) -> str:
         """Return what answers STAT."""
-        return f"+OK {len(self.sizes)} {sum(len(crlf(message)) for message in self.messages())}"
+        octets = {message: len(crlf(message)) for message in set(self.messages())}
+        return f"+OK {len(self.sizes)} {sum(octets[message] for message in self.messages())}"
 
     def scan_listing(self) -> Checked:
         """Return what answers LIST."""
@@ -57,12 +62,11 @@ class Kind(NamedTuple):
                 if owned:
                     os.chown(maildir / part, OWNER, OWNER)
             cur = str(maildir / "cur")
+            source = ""
             for name, message in zip(names, messages, strict=True):
-                file = os.open(f"{cur}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                os.write(file, message)
-                if owned:
-                    os.fchown(file, OWNER, OWNER)
-                os.close(file)
+                if not source or not _linked(source, f"{cur}/{name}"):
+                    _write(f"{cur}/{name}", message, owned=owned)
+                    source = f"{cur}/{name}" if self.alike else ""
 
 
 TEN = Kind("ten", 8, (4096,) * 10)
@@ -77,6 +81,28 @@ LARGE_WIRE = Kind("largewire", 4, (5 << 20,) * 2, wire_form=True)
 IDLE = Kind("idle", 10_000, (600,))
 HASHED = Kind("hashed", 100, (600,))
 COLD = Kind("cold", 32, (75 * 1024,) * 20)
+
+
+def of(count: int) -> Kind:
+    """Return a maildrop of so many small messages, which is quickly made."""
+    return Kind(f"of{count}u", 1, (600,) * count, alike=True)
+
+
+def _write(path: str, message: bytes, *, owned: bool) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    os.write(file, message)
+    if owned:
+        os.fchown(file, OWNER, OWNER)
+    os.close(file)
+
+
+def _linked(source: str, path: str) -> bool:
+    """Give a file one more name; false where it has as many as the file system lets it."""
+    try:
+        os.link(source, path)
+    except OSError:
+        return False
+    return True
 
 
 @cache

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,16 @@ from restante.server.self_signed import self_signed
 USER = b"bob"
 PASSWORD = b"secret"
 _TICK = os.sysconf("SC_CLK_TCK")
+
+
+def in_the_clear(_user: bytes) -> bytes:
+    """Return the password of a user as it is stored."""
+    return b"{PLAIN}" + PASSWORD
+
+
+def accounts(users: Sequence[bytes], stored: Callable[[bytes], bytes] = in_the_clear) -> bytes:
+    """Return the file of users that all servers read."""
+    return b"".join(b"%b:%b\n" % (user, stored(user)) for user in users)
 
 
 class Peer(NamedTuple):
@@ -68,14 +78,21 @@ class Peer(NamedTuple):
 
 
 @contextmanager
-def restante(folder: Path, workers: int, users: Sequence[bytes] = (USER,), *, tls: bool = False) -> Iterator[Peer]:
+def restante(
+    folder: Path,
+    workers: int,
+    users: Sequence[bytes] = (USER,),
+    *,
+    tls: bool = False,
+    stored: Callable[[bytes], bytes] = in_the_clear,
+) -> Iterator[Peer]:
     """This project, as `restante serve` runs it: durable, undo on, log on."""
     more = ""
     if tls:
         make_certificate(folder)
         more = '[[listener]]\nprotocol = "pop3"\naddress = "127.0.0.1:0"\ntls = "implicit"\n'
         more += '[tls]\ncertificate = "cert.pem"\nkey = "key.pem"\n'
-    with _restante(folder, workers, users, more) as (process, ports):
+    with _restante(folder, workers, accounts(users, stored), more) as (process, ports):
         yield Peer("Restante", ports[0], process, ports[-1] if tls else 0, mail=folder / "mail-restante")
 
 
@@ -83,14 +100,12 @@ def restante(folder: Path, workers: int, users: Sequence[bytes] = (USER,), *, tl
 def restante_lmtp(folder: Path, workers: int, users: Sequence[bytes], durability: str = "always") -> Iterator[Peer]:
     """The same, taking mail."""
     more = '[[listener]]\nprotocol = "lmtp"\naddress = "127.0.0.1:0"\n'
-    with _restante(folder, workers, users, more, f'durability = "{durability}"') as (process, ports):
+    with _restante(folder, workers, accounts(users), more, f'durability = "{durability}"') as (process, ports):
         yield Peer(f"Restante, {durability}", ports[0], process, lmtp_port=ports[1])
 
 
 @contextmanager
-def _restante(
-    folder: Path, workers: int, users: Sequence[bytes], more: str, store: str = ""
-) -> Iterator[tuple[int, list[int]]]:
+def _restante(folder: Path, workers: int, users: bytes, more: str, store: str = "") -> Iterator[tuple[int, list[int]]]:
     configuration = folder / "restante.toml"
     configuration.write_text(
         f"""
@@ -114,7 +129,7 @@ connections_before_login = 20000
 """,
         encoding="ascii",
     )
-    (folder / "users").write_bytes(b"".join(user + b":{PLAIN}" + PASSWORD + b"\n" for user in users))
+    (folder / "users").write_bytes(users)
     (folder / "users").chmod(0o600)
     command = [sys.executable, "-m", "restante", "serve", "-c", str(configuration)]
     identity = _as_nobody()
@@ -177,8 +192,8 @@ first_valid_gid = 0
 auth_cache_size = 1M
 default_vsz_limit = 1G
 passdb {{
-  driver = passwd-file
-  args = {folder}/users
+  driver = {driver}
+  args = {folder}/{accounts}
 }}
 userdb {{
   driver = static
@@ -221,8 +236,19 @@ service anvil {{
 """
 
 
+_DICTIONARY = """
+uri = file:{folder}/users.dict
+iterate_disable = yes
+key passdb {{
+  key = passdb/%u
+  format = json
+}}
+passdb_objects = passdb
+"""
+
+
 @contextmanager
-def dovecot(
+def dovecot(  # noqa: PLR0913
     folder: Path,
     workers: int,
     fsync: str = "never",
@@ -230,6 +256,7 @@ def dovecot(
     tls: bool = False,
     tuned: bool = True,
     name: str = "Dovecot",
+    cached: bool = False,
 ) -> Iterator[Peer]:
     """Dovecot.
 
@@ -240,6 +267,7 @@ def dovecot(
         tls: on a port of its own, too.
         tuned: as its manual says for speed; else as it is after it is installed.
         name: in the table.
+        cached: accounts come from a database, so that its cache holds them; those of a file never get into it.
     """
     with socket.socket() as one, socket.socket() as two, socket.socket() as three:
         ports = []
@@ -254,7 +282,9 @@ def dovecot(
     words |= {"reused": 1000 if tuned else 1, "login_count": 0 if tuned else 1, "workers": workers if tuned else 0}
     words |= {"port": port, "lmtp_port": lmtp_port, "tls_port": tls_port if tls else 0, "tls": "yes" if tls else "no"}
     words["ssl"] = f"ssl = yes\nssl_cert = <{folder}/cert.pem\nssl_key = <{folder}/key.pem" if tls else "ssl = no"
-    words["state"] = configuration.stem
+    words |= {"state": configuration.stem, "driver": "passwd-file", "accounts": "users"}
+    if cached:
+        words |= {"driver": "dict", "accounts": _make_dictionary(folder)}
     configuration.write_text(_DOVECOT.format(folder=folder, **words), encoding="ascii")
     _give_to_dovecot(folder / "mail-dovecot")
     process = subprocess.Popen([_dovecot_program(), "-F", "-c", str(configuration)], start_new_session=True)
@@ -264,6 +294,19 @@ def dovecot(
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
+
+
+def _make_dictionary(folder: Path) -> str:
+    """Make a database of the file of users; returns the name of the file that describes it."""
+    entries = []
+    for line in (folder / "users").read_text(encoding="ascii").splitlines():
+        user, _, password = line.partition(":")
+        entries.append(f'shared/passdb/{user}\n{{"password":"{password}"}}\n')
+    (folder / "users.dict").write_text("".join(entries), encoding="ascii")
+    (folder / "dict.conf").write_text(_DICTIONARY.format(folder=folder), encoding="ascii")
+    for name in ("users.dict", "dict.conf"):
+        os.chown(folder / name, 65534, 65534)
+    return "dict.conf"
 
 
 def _give_to_dovecot(mail: Path) -> None:

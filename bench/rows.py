@@ -33,7 +33,8 @@ def _connect(_kind: Kind, _peer: Peer) -> Script:
     return Script()
 
 
-def _stat(kind: Kind, _peer: Peer) -> Script:
+def stat(kind: Kind, _peer: Peer) -> Script:
+    """Log in and ask STAT."""
     return Script(kind.user).ask("STAT", kind.stat())
 
 
@@ -88,9 +89,9 @@ def _megabytes(kind: Kind) -> float:
 
 ROWS: Sequence[Row] = (
     Row("connect, greeting, QUIT", "session", maildrops.TEN, _connect, 1.6),
-    Row("login, STAT, QUIT on 10 messages", "session", maildrops.TEN, _stat, 8),
+    Row("login, STAT, QUIT on 10 messages", "session", maildrops.TEN, stat, 8),
     Row("login, UIDL, QUIT on 1,000", "session", maildrops.THOUSAND, _uidl, 25),
-    Row("login, STAT, QUIT on 50,000", "session", maildrops.HUGE, _stat, 300, connections=2),
+    Row("login, STAT, QUIT on 50,000", "session", maildrops.HUGE, stat, 300, connections=2),
     Row(
         "one message arrives: UIDL, RETR, DELE, QUIT on 10",
         "session",
@@ -108,7 +109,7 @@ ROWS: Sequence[Row] = (
     Row("RETR 5 MiB, LF files", "MB", maildrops.LARGE, _lock_step, 2.8, _megabytes(maildrops.LARGE), 4),
     Row("RETR 75 KiB, wire form", "MB", maildrops.MEDIUM_WIRE, _lock_step, 5, _megabytes(maildrops.MEDIUM_WIRE)),
     Row("RETR 5 MiB, wire form", "MB", maildrops.LARGE_WIRE, _lock_step, 3.5, _megabytes(maildrops.LARGE_WIRE), 4),
-    Row("TLS: login, STAT, QUIT on 10", "session", maildrops.TEN, _stat, 2, tls="tls", limit=False),
+    Row("TLS: login, STAT, QUIT on 10", "session", maildrops.TEN, stat, 2, tls="tls", limit=False),
     Row("TLS: full session", "session", maildrops.MIXED, _full, 2.1, tls="tls", limit=False),
     Row(
         "TLS: RETR 75 KiB", "MB", maildrops.MEDIUM, _lock_step, 3.3, _megabytes(maildrops.MEDIUM), 8, "tls", limit=False

@@ -20,6 +20,11 @@ class Talk:
         self._socket.sendall(line + b"\r\n")
         return self._expect_ok()
 
+    def refused(self, line: bytes) -> bool:
+        """Send a command; says whether the reply is an error."""
+        self._socket.sendall(line + b"\r\n")
+        return self._file.readline().startswith(b"-ERR")
+
     def lines(self) -> int:
         """Read a multi-line reply to its end; returns its octets."""
         return len(self.reply())

@@ -11,8 +11,11 @@
  *                   CRC-32C, as `load crc` tells it of standard input (0: not looked at)
  *   A path          make a file with that content in the Maildir, which is a message that arrives
  *   H               wait until all connections are here, print "held", and end with standard input
+ *   P rate block    not a step: begin so many sessions a second, whatever becomes of those before, with CONNECTIONS
+ *                   as the most at a time.  Block by block, so many users come once and then once more.
  *
- * A session begins with the greeting and ends when the server has closed.  Prints one line: sessions, seconds,
+ * A session begins with the greeting (one that has its time begins with that) and ends when the server has closed.
+ * Prints one line: sessions, seconds,
  * then microseconds of the fastest, the median, the 99th percentile and the slowest session.  Whatever is not as
  * expected ends the program with status 1.
  */
@@ -66,7 +69,11 @@ static SSL_CTX *context;
 static SSL_SESSION *ticket;
 static int resume, poller;
 static unsigned first, connections;
-static long to_begin, ended, holding;
+static long to_begin, begun, ended, holding;
+static double interval, beginning; /* of sessions that have their time; 0: they follow each other */
+static unsigned block;
+static struct connection **idle;
+static unsigned idle_count;
 static double *latencies;
 static uint32_t crc_table[256];
 static char *incoming;
@@ -134,6 +141,12 @@ static void read_script(const char *path) {
     while ((length = getline(&line, &room, file)) > 0) {
         if (line[length - 1] == '\n') line[--length] = 0;
         steps = realloc(steps, (step_count + 1) * sizeof *steps);
+        if (line[0] == 'P') {
+            double rate;
+            if (sscanf(line, "P %lf %u", &rate, &block) != 2 || rate <= 0 || !block) fail("%s: P rate block", path);
+            interval = 1 / rate;
+            continue;
+        }
         struct step *step = &steps[step_count++];
         memset(step, 0, sizeof *step);
         step->kind = line[0];
@@ -200,6 +213,11 @@ static int begin(struct connection *it) {
     if (to_begin == 0) return 0;
     to_begin--;
     it->began = now();
+    if (interval) {
+        it->began = beginning + begun * interval;
+        it->number = begun / (2 * block) * block + begun % block;
+    }
+    begun++;
     it->socket = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     if (it->socket < 0) fail("socket: %s", strerror(errno));
     setsockopt(it->socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -224,7 +242,20 @@ static void end(struct connection *it) {
     }
     close(it->socket);
     latencies[ended++] = now() - it->began;
-    begin(it);
+    if (interval)
+        idle[idle_count++] = it;
+    else
+        begin(it);
+}
+
+/* Begins the sessions whose time has come; returns the milliseconds until the next one, or a minute. */
+static int begin_those_due(void) {
+    while (interval && to_begin && idle_count) {
+        double left = beginning + begun * interval - now();
+        if (left > 0) return left * 1000 + 1;
+        begin(idle[--idle_count]);
+    }
+    return 60000;
 }
 
 /* Sends what there is; returns AGAIN when the socket is full. */
@@ -380,16 +411,21 @@ int main(int count, char **words) {
     incoming = malloc(BUFFER);
     poller = epoll_create1(0);
     struct connection *all = calloc(connections, sizeof *all);
-    double began = now();
+    idle = calloc(connections, sizeof *idle);
+    beginning = now();
     for (unsigned i = 0; i < connections; i++) {
         all[i].number = i;
         all[i].out = malloc(LONGEST);
-        begin(&all[i]);
+        if (interval)
+            idle[idle_count++] = &all[i];
+        else
+            begin(&all[i]);
     }
     struct epoll_event events[256];
     while (ended < sessions) {
-        int ready = epoll_wait(poller, events, 256, 60000);
-        if (ready == 0) fail("nothing has happened for a minute; %ld of %ld sessions", ended, sessions);
+        int patience = begin_those_due();
+        int ready = epoll_wait(poller, events, 256, patience);
+        if (ready == 0 && patience == 60000) fail("nothing has happened for a minute; %ld of %ld sessions", ended, sessions);
         for (int i = 0; i < ready; i++) {
             struct connection *it = events[i].data.ptr;
             if (it->ssl && !it->connected) {
@@ -409,7 +445,7 @@ int main(int count, char **words) {
             receive(it);
         }
     }
-    double seconds = now() - began;
+    double seconds = now() - beginning;
     qsort(latencies, sessions, sizeof *latencies, by_time);
     printf("%ld %.6f %.1f %.1f %.1f %.1f\n", sessions, seconds, latencies[0] * 1e6, latencies[sessions / 2] * 1e6,
            latencies[sessions * 99 / 100] * 1e6, latencies[sessions - 1] * 1e6);
