@@ -253,10 +253,6 @@ class Prompt(Protocol):
         """Say whose credentials these are, if that is known; None: ask `Authenticator.authenticate`."""
         ...
 
-    def is_account_now(self, name: str) -> bool:
-        """Say whether there is an account of just that name (see `canonical_user`), as far as that is known."""
-        ...
-
 
 @runtime_checkable
 class Closeable(Protocol):

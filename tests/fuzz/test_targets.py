@@ -68,7 +68,7 @@ class DeletesWithoutQuit(Session):
         listing = self._transaction.listing if self._transaction else None
         if event is None and listing and listing.deleted and self._state is State.CLOSED and self.end_reason != "quit":
             self._awaiting = event = Update(frozenset(listing.deleted))
-            listing.deleted.clear()
+            listing.unmark_all()
         return event
 
 

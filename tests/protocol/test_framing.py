@@ -1,5 +1,7 @@
 """Lines and octets, however they are cut."""
 
+import random
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -233,6 +235,19 @@ def test_wire_form_goes_out_as_it_is(data: tuple[bytes, list[bytes]]) -> None:
     encoder = MessageEncoder(wire_form=True)
     assert encoder.feed(whole[:3]) + encoder.feed(whole[3:]) + encoder.finish() == encode([whole])
     assert encoder.octets == len(whole)
+
+
+@pytest.mark.parametrize("gap", [1, 2, 30, 100, 140, 1000])
+@pytest.mark.parametrize("beginning", [0.0, 0.01, 0.5, 1.0])
+def test_dots_few_or_many(gap: int, beginning: float) -> None:
+    """P-013: dots at the beginning of lines or elsewhere, as dense as they may be, here and there denser."""
+    dice = random.Random(gap * beginning)
+    pieces = []
+    for _ in range(60_000 // (gap + 20)):
+        pieces.append(dice.choice((b"x", b"x\r\n")) * dice.randrange(gap))
+        pieces.append((b"\r\n." if dice.random() < beginning else b"y.") * dice.choice((1, 1, 1, 2, 40)))
+    data = b"".join(pieces)
+    assert ByteStuffer().feed(b"z" + data) == b"z" + data.replace(b"\n.", b"\n..")
 
 
 @given(octets)

@@ -259,7 +259,7 @@ def test_a_listing_with_little_to_show_takes_its_turns_as_well() -> None:
     session.next_event()
     session.login_succeeded([Message(f"{number}", 1) for number in range(20_000)])
     assert session._transaction is not None
-    session._transaction.listing.deleted.update(range(1, 20_001))
+    session._transaction.listing.deleted = set(range(1, 20_001))
     session.data_to_send()
     session.receive_data(b"LIST\r\n")
     turns = 1

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import re
 import socket
 import threading
+import weakref
 from collections.abc import Collection
 from pathlib import Path
 
@@ -22,11 +24,12 @@ from restante.server.connection import Connection
 from restante.server.conversation import AT_ONCE
 from restante.server.guessing import Patience
 from restante.server.listener import Listener
+from restante.server.reading import PIECE, WHOLE
 from restante.server.service import CleartextLogin, Door, Limits
 from restante.stores import systems
 from restante.stores.maildir import MaildirStore
 from restante.stores.memory import MemoryStore
-from tests.server.office import QUICK, TIMEOUT, Client, LoopFactory, Office, OneUser
+from tests.server.office import QUICK, TIMEOUT, Client, LoopFactory, Office, OneUser, until
 
 MAIL = b"Subject: x\r\n\r\n.body\r\n"
 BIG = b"".join(b".line %d\r\n" % number for number in range(400_000))  # about 5 MB
@@ -44,6 +47,32 @@ def test_a_session(office: Office) -> None:
         assert client.ask(b"QUIT") == b"+OK 1 messages deleted, 1 left\r\n"
         assert client.rest() == b""
     assert len(office.contents()) == 1
+
+
+@pytest.mark.parametrize("end", [b"QUIT", b"", b"PASS wrong"])
+def test_nothing_is_left_for_the_garbage_collector(office: Office, end: bytes) -> None:
+    """Ten thousand sessions that end together would stay in memory until it comes."""
+    office.deliver(MAIL)
+    gc.disable()
+    try:
+        with office.connect() as client:
+            if end == b"PASS wrong":
+                client.line()
+            else:
+                client.login()
+                client.ask(b"RETR 1")
+                client.lines()
+            (connection,) = office.server.connections
+            assert isinstance(connection, Connection)
+            left = [weakref.ref(one) for one in (connection, connection._wire, connection._session, connection._gate)]
+            del connection
+            if end:
+                client.send(end + b"\r\nQUIT\r\n")
+                client.rest()
+        office.wait_until_empty()
+        office.call(until(lambda: not any(one() for one in left)))
+    finally:
+        gc.enable()
 
 
 def test_everything_in_one_segment(office: Office) -> None:
@@ -693,7 +722,7 @@ def test_what_was_asked_for_arrives_though_more_came_after_quit(loop_factory: Lo
             assert (received + client.rest()).endswith(b"\r\n.\r\n+OK 0 messages deleted, 1 left\r\n")
 
 
-@pytest.mark.parametrize("octets", [0, 100, 65_536, 65_537])
+@pytest.mark.parametrize("octets", [0, 100, WHOLE, WHOLE + 1])
 def test_the_end_of_a_reply_comes_with_its_last_line(loop_factory: LoopFactory, tmp_path: Path, octets: int) -> None:
     """P-022: some old clients stall when the terminator has a segment of its own."""
     with Office(loop_factory, MaildirStore(f"{tmp_path}/{{user}}")) as office, office.connect() as client:
@@ -712,7 +741,7 @@ def test_the_end_of_a_reply_comes_with_its_last_line(loop_factory: LoopFactory, 
         client.lines()
         assert written[-1].endswith(b".\r\n")
         assert len(written[-1]) > 3
-        assert len(written) == 1 + (octets > 65_536)
+        assert len(written) == (1 if octets <= WHOLE else WHOLE // PIECE + 1)
 
 
 @pytest.mark.parametrize("count", [1, 99, 100, 101, 150, 250, 1000])

@@ -529,7 +529,7 @@ async def test_a_message_is_measured_once(store: MaildirStore, maildir: Path, mo
 
 def test_what_is_remembered_is_bounded() -> None:
     """The maildrops that were opened longest ago are forgotten."""
-    memory = Memory(limit=5)
+    memory = Memory(limit=5 + 2 * Memory.MAILDROP)
 
     def known(messages: int) -> Indexed:
         one = (Stored(Message("id", 1), ("cur/1",), n, 1, 1, (0, 0, 0)) for n in range(messages))
@@ -546,6 +546,9 @@ def test_what_is_remembered_is_bounded() -> None:
     assert counts("b", "c") == [2, 2]
     memory.keep("d", known(9))
     assert counts("b", "c", "d") == [0, 0, 9]
+    for number in range(10):  # empty ones take room, too
+        memory.keep(str(number), known(0))
+    assert sum(memory.knows(str(number)) for number in range(10)) == 3
 
 
 async def test_a_file_with_another_inode_is_another_file(store: MaildirStore, maildir: Path) -> None:

@@ -19,7 +19,7 @@ from restante.addressing.names import (
     parse,
     spellings,
 )
-from restante.auth import Directory, Prompt, account_among, canonical_user, folded_user
+from restante.auth import Directory, account_among, canonical_user, folded_user
 from restante.errors import NoSuchMaildrop, TemporaryFailure
 
 log = logging.getLogger("restante.addresses")
@@ -123,7 +123,6 @@ class Addressing:
     ) -> None:
         self._rules = rules
         self._directories = directories
-        self._prompt = [one for one in directories if isinstance(one, Prompt)]
         self._exists = exists
         self._all_listed = all_listed
         self._domain_aliases = {a_labels(one): a_labels(other) for one, other in rules.domain_aliases.items()}
@@ -192,16 +191,6 @@ class Addressing:
                 if account is not None:
                     return account
         return await self._nobody(user, local, home)
-
-    def login_name_now(self, name: str) -> str | None:
-        """Return the same where it is known at once, as nearly always; None: it is not."""
-        user = canonical_user(name)
-        if not self._all_listed:
-            return user
-        for directory in self._prompt:
-            if directory.is_account_now(user):
-                return user
-        return None
 
     async def problems(self) -> Sequence[tuple[str, str]]:
         """Return each alias that leads nowhere, as the configuration has it, and why.

@@ -52,10 +52,6 @@ class Chain:
         first = self._authenticators[0]
         return first.authenticate_now(credentials) if isinstance(first, Prompt) else None
 
-    def is_account_now(self, name: str) -> bool:
-        """See `Prompt.is_account_now`."""
-        return any(isinstance(one, Prompt) and one.is_account_now(name) for one in self._authenticators)
-
     async def aclose(self) -> None:
         """See `Closeable.aclose`."""
         for authenticator in self._authenticators:

@@ -148,11 +148,9 @@ class PasswdFile:
         self._remembered = RememberedLogins(remember, clock)
         self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="restante-hash")
         self._accounts: _Accounts | None = None
-        self._looked = -1.0
-        """When they were compared with the file, by the loop's clock."""
         self._clock = clock
         self._announced_until = 0.0
-        """By that other clock: then it is compared with the file again for what is announced."""
+        """Then they are compared with the file again for what is announced."""
         self._secret = functools.cache(lambda: decoy_secret(self._path))
         self._scram_keys = functools.lru_cache(10_000)(schemes.scram_keys)
 
@@ -182,11 +180,6 @@ class PasswdFile:
         else:
             right = self._remembered.knows(_login(user, stored, credentials.password))
         return Principal(user) if right else None
-
-    def is_account_now(self, name: str) -> bool:
-        """See `Prompt.is_account_now`."""
-        accounts = self._known()
-        return accounts is not None and name in accounts.users
 
     async def _proves(self, user: str, credentials: Credentials, stored: schemes.Hash, *, known: bool) -> bool:
         """Compare credentials with what is stored, in constant time (P-289), or remember that they were right."""
@@ -271,20 +264,12 @@ class PasswdFile:
         return accounts
 
     def _known(self) -> _Accounts | None:
-        """Return the accounts if they are those of the file; None: it has to be read.
-
-        In one turn of the loop, in which its clock stands still, the file is looked at once.
-        """
-        now = asyncio.get_running_loop().time()
-        if now != self._looked:
-            try:
-                version = self._version()
-            except TemporaryFailure:  # who reads it says so
-                return None
-            if self._accounts is None or self._accounts.version != version:
-                return None
-            self._looked = now
-        return self._accounts
+        """Return the accounts if they are those of the file; None: it has to be read."""
+        try:
+            version = self._version()
+        except TemporaryFailure:  # who reads it says so
+            return None
+        return self._accounts if self._accounts is not None and self._accounts.version == version else None
 
     def users(self) -> list[str]:
         """Return the names of all accounts.

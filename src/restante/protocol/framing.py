@@ -6,6 +6,7 @@ Everything here takes octets in pieces of any size and gives the same result how
 """
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 TERMINATOR = b".\r\n"
 """The line that ends a multi-line reply (RFC 1939 section 3)."""
@@ -196,11 +197,44 @@ class ByteStuffer:
         if data[0] == 0x2E and self._at_line_start:
             data = b"." + data
         self._at_line_start = data[-1] == 0x0A
-        # Searching two octets costs far more than one: most pieces end the search at the first line here.
-        last_dot = data.rfind(b".")
-        if last_dot < 0 or data.find(b"\n.", 0, last_dot + 1) < 0:
-            return data
-        return data.replace(b"\n.", b"\n..")
+        cuts = [0, *_dots_at_line_starts(data), len(data)]
+        return data if len(cuts) == 2 else b".".join([data[start:end] for start, end in pairwise(cuts)])
+
+
+_DOTS = 8
+"""Dots that are looked at one by one."""
+_FEW_DOTS = 1024
+"""Octets in which so many are few."""
+
+
+def _dots_at_line_starts(data: bytes) -> list[int]:
+    """Return where the dots are that begin a line, but for the very first line.
+
+    To search for one octet takes a tenth of a search for two, so dots are looked at one by one; where they are close
+    together, the two octets are searched for over a stretch, a longer one each time.
+    """
+    found = []
+    stretch = _FEW_DOTS
+    at = data.find(b".", 1)
+    while at > 0:
+        begin = at
+        for _ in range(_DOTS):
+            if data[at - 1] == 0x0A:
+                found.append(at)
+            at = data.find(b".", at + 1)
+            if at < 0:
+                return found
+        if at - begin > _FEW_DOTS:
+            stretch = _FEW_DOTS
+            continue
+        end = at + stretch
+        stretch *= 2
+        at = data.find(b"\n.", at - 1, end)
+        while at >= 0:
+            found.append(at + 1)
+            at = data.find(b"\n.", at + 1, end)
+        at = data.find(b".", end)
+    return found
 
 
 class TopLines:

@@ -1,11 +1,15 @@
 """The maildrop as one session sees it: a fixed listing and the marks of this session."""
 
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from enum import Enum
 from itertools import islice
 
 from restante.errors import NoSuchMessage, Text
 from restante.maildrop import SLICE, Listing, Message
+
+_NONE: frozenset[int] = frozenset()
+"""Most sessions delete nothing, and an empty set takes 216 octets."""
 
 
 class Headers(Enum):
@@ -33,7 +37,7 @@ class ScanListing:
         else:
             self._size_of = _as_it_is
             self._total = self._messages.octets
-        self.deleted: set[int] = set()
+        self.deleted: AbstractSet[int] = _NONE
         """Numbers of the messages that are marked as deleted."""
         self.octets = self._total
         """Octets of the messages that are not: the sum of what LIST tells (P-073)."""
@@ -88,12 +92,14 @@ class ScanListing:
 
     def mark_deleted(self, number: int) -> None:
         """DELE: only a mark (P-100)."""
+        if not isinstance(self.deleted, set):
+            self.deleted = set()
         self.deleted.add(number)
         self.octets -= self.size(number)
 
     def unmark_all(self) -> None:
         """RSET (P-107)."""
-        self.deleted.clear()
+        self.deleted = _NONE
         self.octets = self._total
 
     def scan_lines(self) -> Iterator[bytes]:

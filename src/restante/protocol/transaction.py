@@ -29,7 +29,8 @@ class Transaction(Stage):
         self.slices: Iterator[bytes] | None = None
         """What is left of a long listing that is being sent."""
         self._read_only = read_only
-        self._retrieved: set[int] = set()
+        self._retrieved: set[int] | None = set() if features.expire == 0 and not read_only else None
+        """Messages that go at QUIT because they were retrieved (P-142); None: none does."""
 
     def offers(self, verb: bytes) -> bool:
         """STLS is not for now (P-154)."""
@@ -120,7 +121,8 @@ class Transaction(Stage):
         if event.lines is None:
             self.statistics.retr += 1
             self.statistics.retr_octets += octets
-            self._retrieved.add(event.number)
+            if self._retrieved is not None:
+                self._retrieved.add(event.number)
         else:  # P-117: TOP never counts as retrieved
             self.statistics.top += 1
             self.statistics.top_octets += octets
@@ -140,7 +142,7 @@ class Transaction(Stage):
         self.summary()
 
     def _quit(self, _: list[bytes]) -> Event | None:
-        if self.features.expire == 0 and not self._read_only:  # P-142: announced as EXPIRE 0
+        if self._retrieved is not None:  # announced as EXPIRE 0
             for number in self._retrieved - self.listing.deleted:
                 self.listing.mark_deleted(number)
         if not self.listing.deleted:

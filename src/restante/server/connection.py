@@ -101,7 +101,7 @@ class Connection(Conversation[Session]):
         if opened is None:
             return False
         descriptor, octets = opened
-        message = read_now(descriptor, octets, self._server.buffer)
+        message = read_now(descriptor, octets, self._server.room)
         if message is None:
             self._opened = FileIO(descriptor)  # `_retrieve` goes on with it
             return False
@@ -207,7 +207,7 @@ class Connection(Conversation[Session]):
         await self._maildrop.close()
 
     def _hang_up(self) -> None:
-        self._gate.leave()
+        self._gate.close()
         super()._hang_up()
 
     def _log_session(self) -> None:

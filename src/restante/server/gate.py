@@ -87,21 +87,25 @@ class Gate:
 
     def identify_now(self, event: Login) -> Principal | None:
         """Say who this is, if that is known at once; None: `identify` finds out, or refuses."""
-        credentials, prompt, addressing = event.credentials, self._service.prompt, self._service.addressing
+        credentials, prompt = event.credentials, self._service.prompt
         if prompt is None or not isinstance(credentials, Password) or self._attempt is not None:
             return None
-        account = credentials.user if addressing is None else addressing.login_name_now(credentials.user)
-        if account is None:
-            return None
-        credentials = credentials.called(account)
-        attempt = self._guesses.at_once(self._peer.host, canonical_user(account), hash(credentials))
+        # An account of just that name is the one that is meant, however other names are read (P-052).
+        user = canonical_user(credentials.user)
+        credentials = credentials.called(user)
+        attempt = self._guesses.at_once(self._peer.host, user, hash(credentials))
         principal = None if attempt is None else prompt.authenticate_now(credentials)
         if attempt is not None and principal is not None:
             attempt.succeeded_at_once()
         return principal
 
+    def close(self) -> None:
+        """The connection has ended."""
+        self.leave()
+        self._is_gone = _always  # no circle is left for the garbage collector
+
     def leave(self) -> None:
-        """An exchange was given up, or the connection has ended."""
+        """An exchange was given up."""
         if self._attempt is not None:
             self._attempt.undecided()
             self._attempt = None
@@ -145,3 +149,7 @@ class Gate:
             event.mechanism,
             tls or "-",
         )
+
+
+def _always() -> bool:
+    return True

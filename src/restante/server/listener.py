@@ -18,6 +18,7 @@ from restante.server.complaints import Complaints
 from restante.server.connection import Connection
 from restante.server.conversation import Conversation
 from restante.server.guessing import Guesses
+from restante.server.reading import WHOLE
 from restante.server.reception import Reception
 from restante.server.service import Door, Service
 from restante.server.wire import Wire
@@ -180,6 +181,8 @@ class Server:
         self.connections: set[Conversation[Any]] = set()
         self.buffer = memoryview(bytearray(BUFFER))
         """Where every connection reads into, one at a time."""
+        self.room = memoryview(bytearray(WHOLE))
+        """Where messages are read to that are answered at once."""
         self.stopping = False
         """No session begins any more."""
         self._servers: list[asyncio.Server] = []

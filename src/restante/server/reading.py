@@ -10,6 +10,9 @@ from restante.maildrop import MessageFile
 PIECE = 65536
 """Octets read at a time."""
 
+WHOLE = 262144
+"""Octets up to which a message is read at once, if the page cache holds it."""
+
 _WOULD_BLOCK = {errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 

@@ -12,6 +12,7 @@ from typing import NamedTuple, NoReturn
 
 import uvloop
 
+from restante.server import heap
 from restante.server.housekeeping import keep_house
 from restante.server.listener import Listening, Server, Shared
 from restante.server.service import Service
@@ -74,6 +75,7 @@ async def _serve(
     manager: ServiceManager,
     family: Family | None,
 ) -> None:
+    heap.keep()
     loop = asyncio.get_running_loop()
     server = Server(service, family.shared if family else None)
     asked_to_stop = asyncio.Event()

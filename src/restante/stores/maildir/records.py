@@ -254,11 +254,15 @@ class Memory:
 
     Args:
         limit: how many messages are remembered; the maildrops that were opened longest ago are forgotten first.
+            A maildrop itself takes the room of `MAILDROP` messages.
     """
+
+    MAILDROP = 5
 
     def __init__(self, limit: int = 200_000) -> None:
         self._limit = limit
-        self._messages = 0
+        self._room = 0
+        """What is taken."""
         self._maildrops: dict[str, Indexed] = {}
         self._lock = threading.Lock()
 
@@ -273,9 +277,13 @@ class Memory:
     def keep(self, path: str, known: Indexed) -> None:
         """Replace what is known of a Maildir."""
         with self._lock:
-            before = self._maildrops.pop(path, UNKNOWN)
-            self._messages += len(known.snapshot.messages) - len(before.snapshot.messages)
+            before = self._maildrops.pop(path, None)
+            self._room += _room(known) - _room(before)
             self._maildrops[path] = known
-            while self._messages > self._limit and len(self._maildrops) > 1:
+            while self._room > self._limit and len(self._maildrops) > 1:
                 oldest = next(iter(self._maildrops))
-                self._messages -= len(self._maildrops.pop(oldest).snapshot.messages)
+                self._room -= _room(self._maildrops.pop(oldest))
+
+
+def _room(known: Indexed | None) -> int:
+    return 0 if known is None else Memory.MAILDROP + len(known.snapshot.messages)

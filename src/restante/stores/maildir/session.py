@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import BinaryIO
 
 from restante.errors import TemporaryFailure, UpdateIncomplete
@@ -16,6 +16,8 @@ from restante.stores.maildir.measuring import examine, is_as_measured
 from restante.stores.maildir.quota import Quota
 from restante.stores.maildir.records import DIRECTORIES, Change, Key, Memory, Paths, Snapshot, Stamp, Stored
 from restante.stores.maildir.removal import remove
+
+_NOWHERE: Mapping[Key, Paths] = {}
 
 
 class MaildirMaildrop:
@@ -43,10 +45,10 @@ class MaildirMaildrop:
         self._prompt = prompt
         self._now: list[Stored] | tuple[Stored, ...] = snapshot.messages
         """The messages as far as is known now; a list once it differs from the snapshot."""
-        self._suspects: set[int] = set()
-        self._places: dict[Key, Paths] = {}
+        self._suspects: frozenset[int] = frozenset()
+        self._places: Mapping[Key, Paths] = _NOWHERE
         """What the last look for files found, and what the folders were like then."""
-        self._looked: list[Stamp] = []
+        self._looked: Sequence[Stamp] = ()
         self._changed = False
         self.listing = snapshot.listing
 
@@ -93,7 +95,7 @@ class MaildirMaildrop:
             else stored._replace(paths=paths)
             for stored in self._now
         ]
-        self._looked = stamps if self._folder.is_quiet() else []
+        self._looked = stamps if self._folder.is_quiet() else ()
 
     def _open(self, number: int) -> BinaryIO:
         """Open a message, if it is what was listed (P-095).
@@ -125,7 +127,7 @@ class MaildirMaildrop:
 
     def distrust(self, number: int) -> None:
         """See `Correctable.distrust`: it is measured anew before the lock is released."""
-        self._suspects.add(number)
+        self._suspects |= {number}
 
     # -- UPDATE -------------------------------------------------------------------------------------
 
@@ -147,7 +149,7 @@ class MaildirMaildrop:
         """Remember what is known now; before the lock is released, because the next session builds on it."""
         for number in self._suspects:
             self._measure_again(number)
-        self._suspects.clear()
+        self._suspects = frozenset()
         known, self._changed = self._snapshot, False
         change = Change(gone)
         if self._now is not known.messages:
