@@ -220,7 +220,10 @@ class Wire(asyncio.BufferedProtocol):
 
     def _no_room(self) -> str:
         census, limits = self._server.census, self._service.limits
-        if census.connections >= limits.connections:
+        connections = census.connections
+        if connections < min(limits.connections, limits.connections_before_login, limits.connections_per_address):
+            return ""
+        if connections >= limits.connections:
             return f"too many connections ({limits.connections})"
         known = self.door.protocol == "lmtp"  # strangers, however many, do not keep out who brings the mail
         full = census.before_login >= limits.connections_before_login
