@@ -1,9 +1,11 @@
 """Logins that are remembered: whom they spare the hashing, and whom not."""
 
+import ast
 import asyncio
+import mmap
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from restante.auth import Password, Principal
 from restante.authenticators import schemes
 from restante.authenticators.passwd_file import PasswdFile
-from restante.authenticators.remembered import LIFETIME, RememberedLogins
+from restante.authenticators.remembered import BUCKET, LIFETIME, RememberedLogins
 from restante.errors import AuthenticationFailed, TemporaryFailure
 from tests.authenticators.test_schemes import PASSWORD, RECORDED, WRONG
 
@@ -198,6 +200,8 @@ async def test_without_a_memory(path: Path, hashing: Hashing) -> None:
     assert [await logs_in(table), await logs_in(table)] == [True, True]
     assert await asyncio.gather(*(logs_in(table) for _ in range(3))) == [True] * 3
     assert hashing.done() == [True] * 5
+    assert table.authenticate_now(Password("bob", PASSWORD)) is None
+    assert [value for value in vars(table._remembered).values() if isinstance(value, (mmap.mmap, memoryview))] == []
 
 
 # -- at the same time -------------------------------------------------------------------------------
@@ -294,40 +298,86 @@ class Real:
         return self.verified - before
 
 
+def taken(memory: RememberedLogins) -> int:
+    """Count the entries that have been written, even if they are over."""
+    return sum(end > 0 for end in memory._ends)
+
+
+def names(count: int) -> list[bytes]:
+    return [b"user%d" % number for number in range(count)]
+
+
+async def costs_in_order(real: Real, clock: Clock, users: Iterable[bytes]) -> list[int]:
+    """Log in one by one, a second apart."""
+    costs = []
+    for user in users:
+        clock.now += 1
+        costs.append(await real.costs(user))
+    return costs
+
+
 async def test_the_oldest_go(clock: Clock) -> None:
     """P-290: memory is bounded; the oldest is the one that was hashed longest ago, however often it came since."""
-    real = Real(memory := RememberedLogins(600, clock, most=2))
-    assert [await real.costs(user) for user in (b"a", b"b", b"a", b"c")] == [1, 1, 0, 1]
-    assert len(memory._ends) == 2
-    assert [await real.costs(user) for user in (b"b", b"c", b"a")] == [0, 0, 1]
-    assert [await real.costs(user) for user in (b"c", b"a", b"b")] == [0, 0, 1]
+    real = Real(memory := RememberedLogins(600, clock, most=BUCKET))
+    first, second, *others = names(BUCKET)
+    assert await costs_in_order(real, clock, [first, second, *others]) == [1] * BUCKET
+    assert await costs_in_order(real, clock, [first, b"a"]) == [0, 1]
+    assert taken(memory) == BUCKET
+    assert await costs_in_order(real, clock, [second, *others, b"a"]) == [0] * BUCKET
+    assert await costs_in_order(real, clock, [first]) == [1]
+    assert await costs_in_order(real, clock, [*others, b"a", first, second]) == [0] * BUCKET + [1]
 
 
 async def test_what_is_hashed_again_is_the_newest(clock: Clock) -> None:
-    real = Real(RememberedLogins(600, clock, most=2))
-    assert await real.costs(b"a") == 1
+    real = Real(RememberedLogins(600, clock, most=BUCKET))
+    first, *others = names(BUCKET)
+    assert await real.costs(first) == 1
     clock.now += 300
-    assert await real.costs(b"b") == 1
+    assert await costs_in_order(real, clock, others) == [1] * len(others)
     clock.now += 300
-    assert await real.costs(b"a") == 1
-    assert await real.costs(b"c") == 1
-    assert [await real.costs(user) for user in (b"a", b"c", b"b")] == [0, 0, 1]
+    assert await costs_in_order(real, clock, [first, b"a"]) == [1, 1]
+    assert await costs_in_order(real, clock, [first, b"a", *others[1:]]) == [0] * BUCKET
+    assert await costs_in_order(real, clock, others[:1]) == [1]
 
 
-async def test_what_is_too_old_takes_no_room(clock: Clock) -> None:
-    real = Real(memory := RememberedLogins(600, clock))
-    assert [await real.costs(user) for user in (b"a", b"b", b"c")] == [1, 1, 1]
-    clock.now += 600
-    assert await real.costs(b"d") == 1
-    assert len(memory._ends) == 1
+async def test_what_is_over_is_used_again(clock: Clock) -> None:
+    """P-290: before anything that is not, whether it came before it or after it; and its own login finds its place."""
+    real = Real(memory := RememberedLogins(600, clock, most=BUCKET))
+    first, second, *others = names(BUCKET)
+    assert await costs_in_order(real, clock, [first, second]) == [1, 1]
+    clock.now += 300
+    assert await costs_in_order(real, clock, others) == [1] * len(others)
+    clock.now += 300
+    assert await costs_in_order(real, clock, [second, b"a"]) == [1, 1]
+    assert await costs_in_order(real, clock, [*others, second, b"a"]) == [0] * BUCKET
+    assert taken(memory) == BUCKET
+
+
+async def test_what_is_remembered_again_has_one_entry(clock: Clock) -> None:
+    """P-290: the same login takes no room twice, even where all that is there is over."""
+    real = Real(memory := RememberedLogins(600, clock, most=BUCKET))
+    for _ in range(BUCKET + 1):
+        assert await real.costs(b"bob") == 1
+        assert taken(memory) == 1
+        clock.now += 600
+
+
+@pytest.mark.parametrize(("most", "entries"), [(1, 1), (BUCKET, 1), (BUCKET + 1, 2), (3 * BUCKET, 3)])
+async def test_buckets(clock: Clock, most: int, entries: int) -> None:
+    """P-290: a memory is as large as it shall be, in whole buckets, and all of them are used."""
+    real = Real(memory := RememberedLogins(600, clock, most=most))
+    for user in names(50 * entries):
+        clock.now += 1
+        assert [await real.costs(user), await real.costs(user)] == [1, 0]
+    assert taken(memory) == len(memory._ends) == entries * BUCKET
 
 
 async def test_wrong_logins_take_no_room() -> None:
     """P-053: guessing does not push out what is remembered."""
     real = Real(memory := RememberedLogins(most=1))
     assert await real.proves(b"bob")
-    assert [await real.proves(b"bob", WRONG + b"%d" % number) for number in range(3)] == [False] * 3
-    assert (len(memory._ends), len(memory._running)) == (1, 0)
+    assert [await real.proves(b"bob", WRONG + b"%d" % number) for number in range(BUCKET)] == [False] * BUCKET
+    assert (taken(memory), len(memory._running)) == (1, 0)
     assert await real.costs(b"bob") == 0
 
 
@@ -335,7 +385,7 @@ async def test_where_one_part_ends_makes_a_difference() -> None:
     """P-289: no two logins have one key."""
     memory = RememberedLogins()
     keys = {memory._key(login) for login in [(b"ab", b"c"), (b"a", b"bc"), (b"abc",), (b"", b"abc"), (b"1:ab", b"c")]}
-    assert len(keys) == 5
+    assert len({key.digest for key in keys}) == 5
 
 
 async def test_a_verification_that_fails_says_nothing() -> None:
@@ -347,33 +397,153 @@ async def test_a_verification_that_fails_says_nothing() -> None:
 
     with pytest.raises(TemporaryFailure):
         await memory.proves((b"bob",), fails)
-    assert (len(memory._ends), len(memory._running)) == (0, 0)
+    assert (taken(memory), len(memory._running)) == (0, 0)
 
 
 async def test_no_secret_is_kept(table: PasswdFile) -> None:
     """P-287: neither password nor hash nor name; nor in any textual form."""
     assert await logs_in(table)
     memory = table._remembered
-    assert len(memory._ends) == 1
-    shown = repr(vars(memory)) + repr(vars(table)) + repr(memory)
-    kept = repr(vars(memory))
+    assert taken(memory) == 1
+    octets = memory._digests[:] + bytes(memory._ends)
+    shown = repr(vars(memory)) + repr(vars(table)) + repr(memory) + octets.decode("latin-1")
+    kept = repr(vars(memory)) + octets.decode("latin-1")
     assert [text for text in (PASSWORD.decode(), STORED.partition("}")[2]) if text in shown] == []
     assert "bob" not in kept
 
 
-def test_a_forked_worker_has_its_own_key_and_memory() -> None:
-    """P-289: the child must hash again, and then remembers; the parent goes on with what it had."""
-    real = Real(memory := RememberedLogins())
-    assert asyncio.run(real.costs(b"bob")) == 1
-    key = memory._key(real.login(b"bob"))
+# -- entries that two processes write at a time ------------------------------------------------------
+
+
+@pytest.mark.parametrize("octets", range(1, 17))
+async def test_a_torn_digest_is_nobodys(clock: Clock, octets: int) -> None:
+    """P-289: one with the first octets of one login and the last of another makes neither known; all 16 must match."""
+    real = Real(memory := RememberedLogins(600, clock, most=1))
+    bob = memory._key(bob_login := real.login(b"bob")).digest
+    for user in names(1000):
+        other = memory._key(other_login := real.login(user)).digest
+        if all(one != another for one, another in zip(bob, other, strict=True)):
+            break
+    assert await real.costs(b"bob") == 1
+    assert memory._digests[:16] == bob
+    memory._digests[:octets] = other[:octets]
+    assert memory.knows(bob_login) is False
+    assert memory.knows(other_login) is (octets == 16)
+    assert [await real.costs(b"bob"), await real.costs(b"bob")] == [1, 0]
+
+
+async def test_a_digest_counts_in_its_place_only(clock: Clock) -> None:
+    """P-289: octets of two neighbours are no entry."""
+    real = Real(memory := RememberedLogins(600, clock, most=1))
+    for user in names(BUCKET):
+        assert await real.costs(user) == 1
+    memory._digests[8:24] = memory._key(real.login(b"bob")).digest
+    assert memory.knows(real.login(b"bob")) is False
+
+
+async def test_an_entry_that_is_being_written_is_nobodys(clock: Clock) -> None:
+    """P-290: whoever dies between digest and end leaves an entry that is free."""
+    real = Real(memory := RememberedLogins(600, clock, most=1))
+    users = names(BUCKET)
+    assert await costs_in_order(real, clock, users) == [1] * BUCKET
+    memory._ends[3] = 0
+    assert [memory.knows(real.login(user)) for user in users] == [number != 3 for number in range(BUCKET)]
+    assert await costs_in_order(real, clock, [b"bob", *users[:3], *users[4:], b"bob"]) == [1] + [0] * BUCKET
+
+
+# -- workers ----------------------------------------------------------------------------------------
+
+
+def in_child(work: Callable[[], object]) -> object:
+    """Return what the work returns in a forked child; None: it failed."""
+    reads, writes = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            costs = [asyncio.run(real.costs(user)) for user in (b"alice", b"bob", b"bob")]
-            own = memory._key(real.login(b"bob")) != key
-            os._exit(0 if (costs, len(memory._ends), own) == ([1, 1, 0], 2, True) else 1)
-        finally:
-            os._exit(2)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert asyncio.run(real.costs(b"bob")) == 0
-    assert memory._key(real.login(b"bob")) == key
+            os.write(writes, repr(work()).encode())
+            os._exit(0)
+        except BaseException as error:  # noqa: BLE001  (shown by pytest)
+            os.write(2, f"{error!r}\n".encode())
+            os._exit(1)
+    os.close(writes)
+    with os.fdopen(reads, "rb") as pipe:
+        said = pipe.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return ast.literal_eval(said.decode()) if status == 0 else None
+
+
+def test_forked_workers_remember_together() -> None:
+    """P-290: what one has hashed, neither the other one hashes nor their parent, nor one that is forked later."""
+    real = Real(RememberedLogins())
+
+    def costs(*users: bytes) -> list[int]:
+        return [asyncio.run(real.costs(user)) for user in users]
+
+    assert costs(b"bob") == [1]
+    assert in_child(lambda: costs(b"alice", b"bob", b"alice")) == [1, 0, 0]
+    assert in_child(lambda: costs(b"alice", b"bob", b"carol")) == [0, 0, 1]
+    assert costs(b"alice", b"bob", b"carol", b"dave") == [0, 0, 0, 1]
+
+
+def test_a_hash_that_changes_is_forgotten_by_all(path: Path, hashing: Hashing) -> None:
+    """P-289: a new password holds at once, whoever remembered the old one."""
+    write(path, f"bob:{STORED}")
+    table = PasswdFile(path, threads=1)
+
+    def logins(*passwords: bytes) -> list[tuple[bool, int]]:
+        return [(asyncio.run(logs_in(table, password=password)), len(hashing.done())) for password in passwords]
+
+    assert in_child(lambda: logins(PASSWORD, PASSWORD)) == [(True, 1), (True, 0)]
+    assert in_child(lambda: logins(PASSWORD, WRONG)) == [(True, 0), (False, 1)]
+    write(path, f"bob:{schemes.make(b'new', 'SCRAM-SHA-1')}")
+    assert in_child(lambda: logins(PASSWORD, b"new")) == [(False, 1), (True, 1)]
+    assert in_child(lambda: logins(PASSWORD, b"new")) == [(False, 1), (True, 0)]
+
+
+def test_a_wrong_login_is_hashed_by_each() -> None:
+    """P-039, P-053: a "no" is shared as little as it is remembered."""
+    real = Real(RememberedLogins())
+
+    def guesses() -> tuple[list[bool], int]:
+        return [asyncio.run(real.proves(b"bob", WRONG)) for _ in range(2)], real.verified
+
+    assert in_child(guesses) == ([False, False], 2)
+    assert in_child(guesses) == ([False, False], 2)
+
+
+def test_a_child_does_not_wait_for_what_its_parent_hashes() -> None:
+    """P-290: a hashing that was under way at the fork ends in the parent only."""
+    real = Real(memory := RememberedLogins())
+    go_on = asyncio.Event()
+
+    async def slow() -> bool:
+        return await go_on.wait()
+
+    async def begin() -> asyncio.Task[bool]:
+        task = asyncio.create_task(memory.proves(real.login(b"bob"), slow))
+        await asyncio.sleep(0)
+        return task
+
+    async def impatient() -> int:
+        async with asyncio.timeout(TIMEOUT):
+            return await real.costs(b"bob")
+
+    async def end(task: asyncio.Task[bool]) -> bool:
+        go_on.set()
+        return await task
+
+    with asyncio.Runner() as runner:
+        task = runner.run(begin())
+        assert len(memory._running) == 1
+        assert in_child(lambda: asyncio.run(impatient())) == 1
+        assert memory.knows(real.login(b"bob"))
+        assert runner.run(end(task))
+    assert len(memory._running) == 0
+
+
+def test_two_memories_share_nothing() -> None:
+    """P-289: each has a key of its own, so one that is made anew, as after SIGHUP, knows nothing of the old one."""
+    old, new = Real(RememberedLogins()), Real(RememberedLogins())
+    assert asyncio.run(old.costs(b"bob")) == 1
+    assert old._memory._key(old.login(b"bob")) != new._memory._key(new.login(b"bob"))
+    assert asyncio.run(new.costs(b"bob")) == 1

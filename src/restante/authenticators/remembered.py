@@ -1,9 +1,10 @@
 """Logins that were verified a moment ago, so that a client that polls every minute does not cost a hashing each time.
 
-What is kept is a keyed hash of all that made the login right: no password, and nothing that another process could
-check a guess against.  An entry whose stored hash changes is forgotten by that, as it is found no more.
+What is kept is a keyed hash of all that made the login right: no password, and nothing that a process without the key
+could check a guess against.  An entry whose stored hash changes is forgotten by that, as it is found no more.
 
-All workers share one table, without a lock:
+Workers that are forked after it is made share one table; one that is made anew because `[[auth]]` has changed is each
+worker's own.  There is no lock:
 
 - Nothing but the digest of a login that was right is ever written, and nothing but one that is the same in all 16
   octets says yes.  Two workers that write the same entry at a time, one that reads while another writes, and one that
@@ -30,7 +31,7 @@ LIFETIME = 600
 MOST = 1 << 17
 """Logins that are remembered, in 3 MiB."""
 BUCKET = 8
-"""Entries in which a login may be; the oldest of them goes.  Of half of `MOST` logins, two in 1000 find no room."""
+"""Entries in which a login may be; the oldest of them goes.  Of 50,000 logins, two in 1000 find no room."""
 DIGEST = 16
 """Octets."""
 SECRET = 64
