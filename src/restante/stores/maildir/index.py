@@ -23,7 +23,7 @@ import msgspec
 
 from restante.errors import PermanentFailure
 from restante.stores.files import create, read_file, unlink_if_there, write_all
-from restante.stores.maildir.records import UNKNOWN, Change, Indexed, Place, Snapshot, Stamp, Stored
+from restante.stores.maildir.records import DIRECTORIES, UNKNOWN, Change, Indexed, Place, Snapshot, Stamp, Stored
 
 NAME = "index"
 """Below our subfolder."""
@@ -51,6 +51,7 @@ _BLOCK = 1000
 """Messages in a block."""
 _FEW = 1 << 14
 """Octets that may be added to any index; to a long one, as many as it has."""
+_BEGINNINGS = tuple(f"{directory}/" for directory in DIRECTORIES)
 _decoder = msgspec.msgpack.Decoder(_Content)
 _block_decoder = msgspec.msgpack.Decoder(tuple[Stored, ...])
 _encoder = msgspec.msgpack.Encoder()
@@ -162,8 +163,11 @@ def _understood(part: memoryview) -> tuple[_Content, list[Stored]]:
     with without_collection():
         for block in content.blocks:  # a loop of the interpreter's, which lets others have their turn
             messages += _block_decoder.decode(block)
-    if not all(_is_path(path) for one in messages for path in one.paths) or not all(one.paths for one in messages):
-        raise ValueError
+    for one in messages:
+        for path in one.paths or ("",):
+            # A message of this Maildir; names may be percent-encoded, and lead there, too.
+            if path[:4] not in _BEGINNINGS or path.find("/", 4) >= 0:
+                raise ValueError
     if content.quoted:
         messages = [one._replace(paths=tuple(map(_unquoted, one.paths))) for one in messages]
         content = content._replace(gone=tuple((order, _unquoted(base), inode) for order, base, inode in content.gone))
@@ -172,11 +176,6 @@ def _understood(part: memoryview) -> tuple[_Content, list[Stored]]:
 
 def _stamped(snapshot: Snapshot, content: _Content) -> Snapshot:
     return snapshot._replace(scanned=content.scanned, new=content.new, cur=content.cur, ids=content.ids)
-
-
-def _is_path(path: str) -> bool:
-    """Say whether a name leads to a message of this Maildir; names may be percent-encoded, and lead there, too."""
-    return path[:4] in ("new/", "cur/") and path.find("/", 4) < 0
 
 
 # -- writing ----------------------------------------------------------------------------------------
