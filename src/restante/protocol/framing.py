@@ -197,8 +197,15 @@ class ByteStuffer:
         if data[0] == 0x2E and self._at_line_start:
             data = b"." + data
         self._at_line_start = data[-1] == 0x0A
-        cuts = [0, *_dots_at_line_starts(data), len(data)]
-        return data if len(cuts) == 2 else b".".join([data[start:end] for start, end in pairwise(cuts)])
+        return stuffed(data)
+
+
+def stuffed(data: bytes) -> bytes:
+    """Double each dot that begins a line, but for the very first line."""
+    cuts = _dots_at_line_starts(data)
+    if not cuts:
+        return data
+    return b".".join([data[start:end] for start, end in pairwise([0, *cuts, len(data)])])
 
 
 _DOTS = 8

@@ -1,6 +1,6 @@
 """A stored message on its way to the client."""
 
-from restante.protocol.framing import TERMINATOR, ByteStuffer, CrlfLines, TopLines
+from restante.protocol.framing import TERMINATOR, ByteStuffer, CrlfLines, TopLines, stuffed
 from restante.protocol.surrogate import Surrogate
 
 
@@ -63,4 +63,6 @@ def whole(message: bytes) -> tuple[bytes, int]:
     lines = lines.replace(b"\n", b"\r\n")
     if message and message[-1] != 0x0A:
         lines += b"\r\n"  # P-087
-    return ByteStuffer().feed(lines), len(lines)
+    octets = len(lines)
+    lines = stuffed(lines)
+    return (b"." + lines if message[:1] == b"." else lines), octets

@@ -34,17 +34,17 @@ class Replies:
     def ok(self, template: str, **values: int | str | Text) -> None:
         """Add a positive status line; there is always a text, for some clients want the space (RFC 1957)."""
         if values:
-            self._status(f"+OK {self.language.say(Text(template, values))}")
+            self.add(_line(f"+OK {self.language.put(template, values)}"))
             return
         ready = _ready.get((self.language.tag, template))
         if ready is None:
-            ready = _ready[self.language.tag, template] = _line(f"+OK {self.language.say(Text(template))}")
+            ready = _ready[self.language.tag, template] = _line(f"+OK {self.language.put(template, {})}")
         self.add(ready)
 
     def error(self, condition: Condition) -> None:
         """Add a negative status line: the one place where conditions become replies (P-175)."""
         code = f"[{condition.code}] " if condition.code else ""
-        self._status(f"-ERR {code}{self.language.say(condition.reply)}")
+        self.add(_line(f"-ERR {code}{self.language.say(condition.reply)}"))
 
     def take(self) -> bytes:
         """Return all that waits, and forget it."""
@@ -55,9 +55,6 @@ class Replies:
         pieces.clear()
         self.octets = 0
         return octets
-
-    def _status(self, line: str) -> None:
-        self.add(_line(line))
 
 
 def _line(line: str) -> bytes:

@@ -16,7 +16,7 @@ from restante.protocol.pop3_server import Session
 from restante.protocol.stage import State
 from restante.server.conversation import Conversation
 from restante.server.gate import Gate
-from restante.server.reading import MessageReader, read_now
+from restante.server.reading import PIECES, MessageReader, read_now
 from restante.server.session_log import tell
 from restante.server.wire import Wire
 
@@ -161,18 +161,21 @@ class Connection(Conversation[Session]):
         assert self._maildrop is not None
         session = self._session
         opened, self._opened = self._opened, None
-        reader = MessageReader(opened or await self._maildrop.retrieve(event.number))
+        reader = MessageReader(opened or await self._maildrop.retrieve(event.number), self._server.room)
         try:
             piece = await self._read(reader)
             if self._over():
                 return
             session.message_follows()  # P-095: only now is it certain that the message can be read
+            sent = 0
             while piece and session.message_data(piece):
                 piece = await self._read(reader)
                 if piece:  # the end goes out with the last piece (P-022)
                     self._flush()
+                    sent += 1
                     await self._until_writable()
-                    await asyncio.sleep(0)  # a peer that keeps up with us must not keep us from the others
+                    if sent % PIECES == 0:  # a peer that keeps up with us must not keep us from the others
+                        await asyncio.sleep(0)
                 if self._over():
                     return
             self._completed(event, right=self._session.message_complete())

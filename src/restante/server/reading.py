@@ -9,6 +9,8 @@ from restante.maildrop import MessageFile
 
 PIECE = 65536
 """Octets read at a time."""
+PIECES = 4
+"""So many are sent before others have their turn (P-295)."""
 
 WHOLE = 262144
 """Octets up to which a message is read at once, if the page cache holds it."""
@@ -25,13 +27,14 @@ def read_now(descriptor: int, octets: int, room: memoryview) -> bytes | None:
         octets: that it has.
         room: for them.
     """
-    if octets > len(room):
+    if not _NOWAIT or octets > len(room):
         return None
+    room = room[:octets]
     try:
-        message = _cached(descriptor, room[:octets], 0)
+        read = os.preadv(descriptor, [room], 0, _NOWAIT)
     except OSError:  # who reads it in a thread says what is wrong
         return None
-    return message if message is not None and len(message) == octets else None
+    return bytes(room) if read == octets else None
 
 
 def _cached(descriptor: int, room: memoryview, offset: int) -> bytes | None:
@@ -59,12 +62,14 @@ class MessageReader:
 
     Args:
         file: open, at its start.
+        room: at least `PIECE` octets, which nobody else uses in the same turn of the loop.
     """
 
-    __slots__ = ("_descriptor", "_file", "_offset")
+    __slots__ = ("_descriptor", "_file", "_offset", "_room")
 
-    def __init__(self, file: MessageFile) -> None:
+    def __init__(self, file: MessageFile, room: memoryview) -> None:
         self._file = file
+        self._room = room[:PIECE]
         self._offset = 0
         self._descriptor = file.fileno() if isinstance(file, io.FileIO) else -1
 
@@ -78,7 +83,7 @@ class MessageReader:
             return self._file.read(PIECE)
         if self._descriptor < 0:
             return await asyncio.to_thread(self._file.read, PIECE)
-        piece = _cached(self._descriptor, memoryview(bytearray(PIECE)), self._offset)
+        piece = _cached(self._descriptor, self._room, self._offset)
         if piece is None:
             piece = await asyncio.to_thread(os.pread, self._descriptor, PIECE, self._offset)
         self._offset += len(piece)

@@ -20,10 +20,13 @@ class Language(NamedTuple):
 
     def say(self, text: Text) -> str:
         """Put a text into words: one line, printable, never beginning with ``[`` (P-160, P-262)."""
-        template = self.catalogue.get(text.template, text.template)
-        if not text.values:
+        return self.put(text.template, text.values)
+
+    def put(self, template: str, values: Mapping[str, int | str | Text]) -> str:
+        """The same for what a `Text` is made of."""
+        template = self.catalogue.get(template, template)
+        if not values:
             return template
-        values = text.values
         for value in values.values():
             if isinstance(value, Text):
                 said = {key: self.say(one) if isinstance(one, Text) else one for key, one in values.items()}
