@@ -7,8 +7,8 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 KEPT = SEPARATE = 32 << 20
 """Octets at the end of a heap that stay with the process, and from which memory is taken from the system by itself.
 
-What Argon2 works in is less (19 MiB): to fetch that anew each time costs half as much as the hashing.  Told nothing, glibc
-does the same in time, but not for messages.
+What Argon2 works in is less (19 MiB): to fetch that anew each time costs half as much as the hashing.  Told nothing,
+glibc does the same in time, but not for messages.
 """
 
 
