@@ -110,6 +110,7 @@ ROWS: Sequence[Row] = (
     Row("RETR 75 KiB, wire form", "MB", maildrops.MEDIUM_WIRE, _lock_step, 5, _megabytes(maildrops.MEDIUM_WIRE)),
     Row("RETR 5 MiB, wire form", "MB", maildrops.LARGE_WIRE, _lock_step, 3.5, _megabytes(maildrops.LARGE_WIRE), 4),
     Row("TLS: login, STAT, QUIT on 10", "session", maildrops.TEN, stat, 2, tls="tls", limit=False),
+    Row("TLS, resumed: login, STAT, QUIT on 10", "session", maildrops.TEN, stat, 2, tls="resume", limit=False),
     Row("TLS: full session", "session", maildrops.MIXED, _full, 2.1, tls="tls", limit=False),
     Row(
         "TLS: RETR 75 KiB", "MB", maildrops.MEDIUM, _lock_step, 3.3, _megabytes(maildrops.MEDIUM), 8, "tls", limit=False

@@ -28,10 +28,10 @@ from typing import NamedTuple
 
 LIFETIME = 600
 """Seconds from the verification; a repeat does not prolong them."""
-MOST = 1 << 17
-"""Logins that are remembered, in 3 MiB."""
+MOST = 1 << 20
+"""Logins that are remembered, in 24 MiB, of which no more takes memory than is used."""
 BUCKET = 8
-"""Entries in which a login may be; the oldest of them goes.  Of 50,000 logins, two in 1000 find no room."""
+"""Entries in which a login may be; the oldest of them goes.  Of 400,000 logins, two in 1000 find no room."""
 DIGEST = 16
 """Octets."""
 SECRET = 64
