@@ -237,6 +237,8 @@ static int begin(struct connection *it) {
 
 static void end(struct connection *it) {
     if (it->ssl) {
+        /* Or OpenSSL takes the connection for one that broke, and resumes its session no more. */
+        SSL_set_shutdown(it->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
         SSL_free(it->ssl);
         it->ssl = NULL;
     }
