@@ -130,7 +130,8 @@ class Load:
         connections: at a time.
         sessions: in all.
         first: number of the first connection's user.
-        tls: ``""``, ``"tls"`` (a full handshake each time) or ``"resume"``.
+        tls: ``""``, ``"tls"`` (a full handshake each time), ``"resume"`` (none), or ``"offer"`` (as the
+            server will).
     """
 
     def __init__(self, script: Script, connections: int, sessions: int, first: int = 0, tls: str = "") -> None:

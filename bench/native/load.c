@@ -1,6 +1,6 @@
 /* A load generator for POP3 that checks every reply.
  *
- *   load HOST PORT CONNECTIONS SESSIONS FIRST SCRIPT [tls | resume]
+ *   load HOST PORT CONNECTIONS SESSIONS FIRST SCRIPT [tls | resume | offer]
  *
  * Keeps CONNECTIONS connections going, each of which runs the script again and again, until SESSIONS sessions have
  * ended.  Connection i is the user FIRST + i, which stands for %u in the script.  A line of the script is one of
@@ -67,7 +67,7 @@ static size_t step_count;
 static struct sockaddr_in address;
 static SSL_CTX *context;
 static SSL_SESSION *ticket;
-static int resume, poller;
+static int resume, must_resume, poller;
 static unsigned first, connections;
 static long to_begin, begun, ended, holding;
 static double interval, beginning; /* of sessions that have their time; 0: they follow each other */
@@ -204,8 +204,8 @@ static void watch(struct connection *it, int operation, uint32_t events) {
 static int remember(SSL *ssl, SSL_SESSION *session) {
     (void)ssl;
     if (ticket) SSL_SESSION_free(ticket);
-    ticket = session;
-    return 1;
+    ticket = SSL_SESSION_dup(session);
+    return 0;
 }
 
 static int begin(struct connection *it) {
@@ -227,7 +227,12 @@ static int begin(struct connection *it) {
         fail("connect: %s", strerror(errno));
     if (context) {
         it->ssl = SSL_new(context);
-        if (resume && ticket) SSL_set_session(it->ssl, ticket);
+        if (resume && ticket) {
+            /* A copy: OpenSSL spoils a session that has brought a new ticket, or whose connection ends without an alert. */
+            SSL_SESSION *own = SSL_SESSION_dup(ticket);
+            SSL_set_session(it->ssl, own);
+            SSL_SESSION_free(own);
+        }
         SSL_set_fd(it->ssl, it->socket);
         SSL_set_connect_state(it->ssl);
     }
@@ -394,7 +399,7 @@ static int by_time(const void *one, const void *two) {
 int main(int count, char **words) {
     make_crc_table();
     if (count == 2 && !strcmp(words[1], "crc")) return print_crc();
-    if (count < 7) fail("load HOST PORT CONNECTIONS SESSIONS FIRST SCRIPT [tls | resume]");
+    if (count < 7) fail("load HOST PORT CONNECTIONS SESSIONS FIRST SCRIPT [tls | resume | offer]");
     address = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(atoi(words[2]))};
     inet_pton(AF_INET, words[1], &address.sin_addr);
     connections = atoi(words[3]);
@@ -403,7 +408,8 @@ int main(int count, char **words) {
     first = atoi(words[5]);
     read_script(words[6]);
     if (count > 7) {
-        resume = !strcmp(words[7], "resume");
+        must_resume = !strcmp(words[7], "resume");
+        resume = must_resume || !strcmp(words[7], "offer");
         context = SSL_CTX_new(TLS_client_method());
         SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
         SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
@@ -439,7 +445,7 @@ int main(int count, char **words) {
                     continue;
                 }
                 it->connected = 1;
-                if (resume && ticket && ended > (long)connections * 2 && !SSL_session_reused(it->ssl))
+                if (must_resume && ticket && ended > (long)connections * 2 && !SSL_session_reused(it->ssl))
                     fail("a session was not resumed");
                 watch(it, EPOLL_CTL_MOD, EPOLLIN);
             }
