@@ -87,13 +87,15 @@ class Connection(Conversation[Session]):
 
     def _login_now(self, event: Login) -> bool:
         """Let in who has been here before, with nothing new in the maildrop; most who poll have."""
-        self._principal = self._gate.identify_now(event)
+        principal = self._principal = self._gate.identify_now(event)
         store = self._service.prompt_store
-        maildrop = store.open_now(self._principal) if store is not None and self._principal is not None else None
-        if maildrop is None or self._principal is None:
+        if principal is None or store is None:
             return False
-        self._logged_in(event, self._principal, maildrop)
-        return True
+        self._user, self._mechanism = principal.user, event.mechanism
+        maildrop = store.open_now(principal)
+        if maildrop is not None:
+            self._logged_in(principal, maildrop)
+        return maildrop is not None
 
     def _retrieve_now(self, event: Retrieve, maildrop: Prompt) -> bool:
         """Answer with a message that is not long, and in the page cache; most are."""
@@ -146,11 +148,10 @@ class Connection(Conversation[Session]):
             # P-039: the delay also hides what the check cost.  P-045: it grows.
             await self._delay(self._gate.due)
             raise
-        self._user, self._mechanism = principal.user, event.mechanism  # whose maildrop cannot be opened, the log tells
-        self._logged_in(event, principal, await self._service.store.open(principal))
-
-    def _logged_in(self, event: Login, principal: Principal, maildrop: Maildrop) -> None:
         self._user, self._mechanism = principal.user, event.mechanism
+        self._logged_in(principal, await self._service.store.open(principal))
+
+    def _logged_in(self, principal: Principal, maildrop: Maildrop) -> None:
         self._maildrop = maildrop
         self._prompt = cast("Prompt", maildrop) if _is_prompt(type(maildrop)) else None
         self._wire.logged_in()
