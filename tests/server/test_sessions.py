@@ -118,23 +118,6 @@ def test_a_client_that_vanishes_deletes_nothing_and_leaves_no_lock(office: Offic
     assert len(office.contents()) == 1
 
 
-def test_the_log_names_who_found_the_maildrop_in_use(
-    loop_factory: LoopFactory, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """P-288: at the first login, which a thread does, and later, when it is known at once."""
-    caplog.set_level(logging.INFO, "restante.session")
-    with Office(loop_factory, MaildirStore(f"{tmp_path}/{{user}}")) as office:
-        for _ in range(2):
-            with office.connect() as first, office.connect() as second:
-                assert first.login().startswith(b"+OK ")
-                assert second.login().startswith(b"-ERR [IN-USE] ")
-                second.ask(b"QUIT")
-                first.ask(b"QUIT")
-            office.wait_until_empty()
-    ends = [line for line in caplog.messages if line.startswith("session, ")]
-    assert [" user=bob " in line for line in ends] == [True] * 4
-
-
 def test_the_second_session_waits_for_nothing(office: Office) -> None:
     """P-041: [IN-USE] at once; P-131: let in the moment the first QUIT is answered, without exception."""
     office.deliver(MAIL)
