@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from restante.errors import TemporaryFailure, UpdateIncomplete
 from restante.maildrop import Listing, Message
 from restante.stores.maildir import MaildirStore, index, measuring
 from restante.stores.maildir.folder import Folder
@@ -497,6 +498,20 @@ def test_nothing_is_added_to_another_file(tmp_path: Path) -> None:
     assert index.read(path).snapshot == after
 
 
+def test_what_was_added_to_another_index_is_not_read_on(tmp_path: Path) -> None:
+    """M-010: written whole twice by another worker it can have the same inode and size as before."""
+    path = tmp_path / "index"
+    known = index.write(str(path), Snapshot.of(numbered(1, 2)))
+    inode = path.stat().st_ino
+    other = index.write(str(tmp_path / "other"), Snapshot.of(numbered(3, 4)))
+    path.write_bytes((tmp_path / "other").read_bytes())
+    assert (path.stat().st_ino, path.stat().st_size) == (inode, (known.stamp or (0, 0, 0))[2])
+    other = other._replace(stamp=index.stamp(str(path)))
+    after = index.add(str(path), *followed(other, (*other.snapshot.messages, *numbered(5))))
+    assert index.read(str(path), known) == after
+    assert after.snapshot.messages == numbered(3, 4, 5)
+
+
 async def test_what_another_worker_added_is_all_that_is_read(
     maildir: Path, later: Later, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -619,6 +634,37 @@ async def test_deleted_messages_leave_the_index(maildir: Path, later: Later, loo
     looks.update(listed=0, read=0)
     assert await ids(another_process(maildir)) == ["2.b.host"]
     assert looks == {"listed": 2, "read": 0}
+
+
+async def test_an_update_that_failed_hides_nothing(maildir: Path, later: Later) -> None:
+    """P-134, P-132: what is still there is listed, by this process and others, though its folder looks as it did."""
+    later()
+    store = another_process(maildir)
+    before = await ids(store)
+    later()
+    assert await ids(store) == before
+    maildrop = await store.open(BOB)
+    (maildir / "restante/deleted").rmdir()
+    with pytest.raises(UpdateIncomplete):
+        await maildrop.update({1, 2})
+    await maildrop.close()
+    assert await ids(store) == before
+    assert await ids(another_process(maildir)) == before
+
+
+async def test_what_is_measured_while_it_is_written_is_measured_again(maildir: Path, later: Later) -> None:
+    """P-082: a program writes into a message; RETR finds that, and what it finds is not the end of it."""
+    later()
+    store = another_process(maildir)
+    await listing(store)
+    (maildir / "cur/1.a.host:2,S").write_bytes(b"o\ne\n")
+    maildrop = await store.open(BOB)
+    with pytest.raises(TemporaryFailure):
+        await maildrop.retrieve(1)
+    (maildir / "cur/1.a.host:2,S").write_bytes(b"o\ne\ntwo\n")
+    await maildrop.close()
+    assert (await listing(another_process(maildir)))[0].octets == 11
+    assert (await listing(store))[0].octets == 11
 
 
 # -- whatever happens -------------------------------------------------------------------------------

@@ -4,9 +4,9 @@ It is a cache.  Nothing is lost with it: sizes are measured again, ids come from
 adopted ids.  So it is not synced, and one that is damaged, cut short or of another version counts as missing.
 It is written under the session's lock: whole, aside, and renamed; or, when little has changed, added to.
 
-The file: a line that names the version, then parts, each with its CRC-32 and its octets before it.  The first is a
-MessagePack array of the fields of `Snapshot` without `listing`, and one that tells how names are written; each further
-one has what has changed since.
+The file: a line that names the version, then parts, each with its CRC-32, which goes on from that of the part before,
+and its octets before it.  The first is a MessagePack array of the fields of `Snapshot` without `listing`, and one that
+tells how names are written; each further one has what has changed since.
 """
 
 import contextlib
@@ -102,12 +102,12 @@ def _read_whole(path: str) -> Indexed:
     if octets[: len(_MAGIC)] != _MAGIC:
         return Indexed(stamp=now)
     try:
-        first, rest = _first(memoryview(octets)[len(_MAGIC) :])
+        first, rest, crc = _first(memoryview(octets)[len(_MAGIC) :], 0)
         content, messages = _understood(first)
     except _DAMAGED:
         return Indexed(stamp=now)
     snapshot = _stamped(Snapshot.of(messages), content)
-    return _added(Indexed(snapshot, now, len(octets) - len(rest)), rest)
+    return _added(Indexed(snapshot, now, len(octets) - len(rest), crc), rest)
 
 
 def _added(indexed: Indexed, rest: memoryview) -> Indexed:
@@ -118,11 +118,11 @@ def _added(indexed: Indexed, rest: memoryview) -> Indexed:
     now = indexed
     try:
         while rest:
-            part, rest = _first(rest)
+            part, rest, crc = _first(rest, now.crc)
             content, messages = _understood(part)
             gone = [now.snapshot.messages[now.snapshot.where(place)] for place in content.gone]
             now = now.changed(Change(gone, messages))
-            now = now._replace(snapshot=_stamped(now.snapshot, content))
+            now = now._replace(snapshot=_stamped(now.snapshot, content), crc=crc)
     except _DAMAGED:
         return now._replace(whole=0, lookup=None)
     return now
@@ -136,8 +136,12 @@ def _octets(path: str, start: int = 0) -> tuple[bytes, Stamp] | None:
     return None if found is None else (found[0], _stamp(found[1]))
 
 
-def _first(octets: memoryview) -> tuple[memoryview, memoryview]:
-    """Cut off the first part.
+def _first(octets: memoryview, before: int) -> tuple[memoryview, memoryview, int]:
+    """Cut off the first part; returns it, the rest, and its CRC.
+
+    Args:
+        octets: of some parts.
+        before: the CRC of the part before, so that what was added to one index is never read as an addition to another.
 
     Raises:
         ValueError: it is damaged.
@@ -147,9 +151,9 @@ def _first(octets: memoryview) -> tuple[memoryview, memoryview]:
     crc, length = _HEAD.unpack_from(octets)
     end = _HEAD.size + length
     part = octets[_HEAD.size : end]
-    if len(part) != length or zlib.crc32(part) != crc:
+    if len(part) != length or zlib.crc32(part, before) != crc:
         raise ValueError
-    return part, octets[end:]
+    return part, octets[end:], crc
 
 
 def _understood(part: memoryview) -> tuple[_Content, list[Stored]]:
@@ -194,11 +198,11 @@ def add(path: str, known: Indexed, change: Change, snapshot: Snapshot) -> Indexe
         OSError, OverflowError: see `write`.
     """
     if known.stamp is not None and known.whole and len(change.come) + len(change.gone) <= _BLOCK:
-        octets = _part(snapshot, change.come, change.gone)
+        octets, crc = _part(snapshot, change.come, change.gone, before=known.crc)
         room = max(2 * known.whole, known.whole + _FEW) - known.stamp[2]
         now = _append(path, known.stamp, octets) if len(octets) <= room else None
         if now is not None:
-            return Indexed(snapshot, now, known.whole)
+            return Indexed(snapshot, now, known.whole, crc)
     return write(path, snapshot)
 
 
@@ -229,7 +233,8 @@ def write(path: str, snapshot: Snapshot) -> Indexed:
         OSError: the old one is still there.
         OverflowError: so it is, because somebody has given a file a time or a size that cannot be.
     """
-    octets = _MAGIC + _part(snapshot, snapshot.messages)
+    part, crc = _part(snapshot, snapshot.messages)
+    octets = _MAGIC + part
     aside = f"{path}.new"
     unlink_if_there(aside)
     descriptor = create(aside, own=True)
@@ -243,11 +248,13 @@ def write(path: str, snapshot: Snapshot) -> Indexed:
         raise
     finally:
         os.close(descriptor)
-    return Indexed(snapshot, _stamp(status), len(octets))
+    return Indexed(snapshot, _stamp(status), len(octets), crc)
 
 
-def _part(snapshot: Snapshot, messages: Iterable[Stored], gone: Iterable[Stored] = ()) -> bytes:
-    """Return a part of the file; names that are not UTF-8 are percent-encoded, with all others."""
+def _part(
+    snapshot: Snapshot, messages: Iterable[Stored], gone: Iterable[Stored] = (), before: int = 0
+) -> tuple[bytes, int]:
+    """Return a part of the file, and its CRC; names that are not UTF-8 are percent-encoded, with all others."""
     messages = tuple(messages)
     places = tuple(one.place for one in gone)
     try:
@@ -256,7 +263,8 @@ def _part(snapshot: Snapshot, messages: Iterable[Stored], gone: Iterable[Stored]
         messages = tuple(one._replace(paths=tuple(map(_quoted, one.paths))) for one in messages)
         places = tuple((order, _quoted(base), inode) for order, base, inode in places)
         content = _encoded(snapshot, messages, places, quoted=True)
-    return _HEAD.pack(zlib.crc32(content), len(content)) + content
+    crc = zlib.crc32(content, before)
+    return _HEAD.pack(crc, len(content)) + content, crc
 
 
 def _encoded(

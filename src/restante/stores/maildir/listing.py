@@ -139,9 +139,24 @@ def keep(
             indexed = index.add(path, indexed if same else UNKNOWN, change, snapshot)
         except (OSError, OverflowError) as error:
             log.warning("the index is not written: %s", error)
-            indexed = Indexed(snapshot, index.stamp(path))
+            indexed = Indexed(snapshot, _stamp_if_any(path))
     lookup = lookup if len(snapshot.messages) > LARGE else None
     memory.keep(folder.path, indexed._replace(snapshot=snapshot, lookup=lookup))
+
+
+def keep_changed(folder: Folder, memory: Memory, snapshot: Snapshot, known: Snapshot, change: Change) -> None:
+    """The same after a session, with the lookup that there is."""
+    indexed = memory.of(folder.path)
+    lookup = indexed.lookup if indexed.snapshot.messages is known.messages else None
+    memory.keep(folder.path, indexed._replace(lookup=None))
+    keep(folder, memory, snapshot, known, change, lookup and lookup.changed(change))
+
+
+def _stamp_if_any(path: str) -> Stamp | None:
+    try:
+        return index.stamp(path)
+    except OSError:
+        return None
 
 
 def _quiet_stamp(folder: Folder, directory: str, before: Stamp, now: float) -> Stamp | None:

@@ -137,7 +137,7 @@ class Snapshot(NamedTuple):
         else:
             messages = list(self.messages)
             same = len(messages)
-            for number in sorted((self.where(one.place) for one in change.gone), reverse=True):
+            for number in sorted({self.where(one.place) for one in change.gone}, reverse=True):
                 del messages[number]
                 same = min(same, number)
             for one in change.come:
@@ -233,6 +233,8 @@ class Indexed(NamedTuple):
     """Of the index when it was last read or written; None: there is none."""
     whole: int = 0
     """Octets of the index when it was last written whole; 0: it says something else, and must be written whole."""
+    crc: int = 0
+    """Of its last part, which the CRC of the next one goes on from."""
     lookup: Lookup | None = None
     """Of a long snapshot, if it was made."""
 

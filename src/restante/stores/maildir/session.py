@@ -140,35 +140,42 @@ class MaildirMaildrop:
         try:
             removed = remove(self._folder, marked, self._now, keep=self._keep)
         except UpdateIncomplete:
-            self._save(marked)  # what is still there is looked at anew
+            self._save(marked, complete=False)  # what is still there is looked at anew
             raise
         self._quota.note_names([(stored.path, stored.size) for stored in removed], -1)
         self._save(marked)
 
-    def _save(self, gone: Collection[Stored] = ()) -> None:
-        """Remember what is known now; before the lock is released, because the next session builds on it."""
-        for number in self._suspects:
-            self._measure_again(number)
+    def _save(self, gone: Collection[Stored] = (), *, complete: bool = True) -> None:
+        """Remember what is known now; before the lock is released, because the next session builds on it.
+
+        Args:
+            gone: messages that are no longer there.
+            complete: they are not; else some may be, in a folder that looks as it did.
+        """
+        unclear = [number for number in self._suspects if not self._measure_again(number)]
         self._suspects = frozenset()
         known, self._changed = self._snapshot, False
         change = Change(gone)
         if self._now is not known.messages:
             keys = {stored.key for stored in gone}
             change = Change.between(known.messages, (one for one in self._now if one.key not in keys))
-        indexed = self._memory.of(self._folder.path)
-        lookup = indexed.lookup if indexed.snapshot.messages is known.messages else None
         self._snapshot = known.changed(change)
-        listing.keep(self._folder, self._memory, self._snapshot, known, change, lookup and lookup.changed(change))
+        if change.come or unclear or not complete:
+            # What was measured just now may not be settled, and nothing but a look tells what is there.
+            self._snapshot = self._snapshot._replace(new=None, cur=None)
+        listing.keep_changed(self._folder, self._memory, self._snapshot, known, change)
 
-    def _measure_again(self, number: int) -> None:
+    def _measure_again(self, number: int) -> bool:
+        """Measure a message; returns whether that could be done."""
         stored = self._now[number - 1]
         try:
             status = os.stat(self._folder.join(stored.path), follow_symlinks=False)
         except OSError:
-            return
+            return False
         fresh = examine(self._folder.path, stored.paths, status, time.time(), trust_name=False)
         if fresh is not None:
             self._correct(number, listing.with_name_of(fresh, stored))
+        return fresh is not None
 
     def close_now(self) -> bool:
         """See `Prompt.close_now`."""
