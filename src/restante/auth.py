@@ -51,7 +51,7 @@ class _Secretive:
         return all(getattr(self, name) == getattr(other, name) for name in self._fields())
 
     def __hash__(self) -> int:
-        return hash(tuple(getattr(self, name) for name in self._fields()))
+        return hash((self.user, *[getattr(self, name) for name in self.__slots__]))
 
 
 class Password(_Secretive):
@@ -63,9 +63,6 @@ class Password(_Secretive):
     def __init__(self, user: str, password: bytes) -> None:
         self.user = user
         self.password = password
-
-    def __hash__(self) -> int:
-        return hash((self.user, self.password))  # of each login, and the same for others takes several times as long
 
 
 class Apop(_Secretive):

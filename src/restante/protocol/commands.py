@@ -39,6 +39,9 @@ def split(line: bytes) -> tuple[bytes, list[bytes]]:
     Raises:
         CommandError: other octets than printable ASCII (P-018), or no keyword at the start (P-007).
     """
+    keyword, space, rest = line.partition(b" ")
+    if keyword.isalnum() and keyword.isupper() and (rest.isdigit() or not space):
+        return keyword, [rest] if space else []  # nearly all lines are so, and need no other look
     stripped = line.rstrip(b" \t")
     if stripped.translate(None, PRINTABLE):
         _check_utf8(stripped)

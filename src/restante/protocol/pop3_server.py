@@ -322,16 +322,8 @@ class Session:
         if stage is self._authorization:
             self._authorization.begin_command()
             line = without_negotiation(line)
-        verb, space, rest = line.partition(b" ")
-        command = stage.TABLE.get(verb)
-        # Nearly all lines are a keyword in capitals, and nothing else or one number.
-        if command is not None and not space and not command.min_arguments:
-            event = command.handler(stage, [])
-        elif command is not None and rest.isdigit() and command.min_arguments <= 1 <= command.max_arguments:
-            event = command.handler(stage, [rest])
-        else:
-            verb, arguments = split(line)
-            event = self._find(verb, arguments).handler(stage, arguments)
+        verb, arguments = split(line)
+        event = self._find(verb, arguments).handler(stage, arguments)
         if isinstance(event, StartTLS):
             return StartTLS(self._lines.take())  # P-232: half a line too
         if verb == b"QUIT":

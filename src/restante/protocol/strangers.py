@@ -11,8 +11,6 @@ HTTP = frozenset(
 ends the session, even the second or under TLS."""
 
 
-_OURS = frozenset({b"USER", b"CAPA", b"AUTH", b"APOP", b"STLS", b"QUIT"})
-"""How nearly all clients begin."""
 HTTP_HERE = "HTTP where there is none"
 
 
@@ -23,8 +21,6 @@ def is_tls(octets: bytes) -> bool:
 
 def stranger(octets: bytes) -> str:
     """Name the protocol that a connection begins with; ``""`` if it may be POP3 for all one can see."""
-    if octets[:4] in _OURS:
-        return ""
     if is_tls(octets):
         return "TLS on a port without it"
     if octets.startswith(PROXY_V2) or octets[:6].upper() == PROXY_V1:

@@ -8,8 +8,6 @@ _OPTION_COMMANDS = range(0xFB, 0xFF)  # WILL, WON'T, DO, DON'T: one octet follow
 
 def without_negotiation(line: bytes) -> bytes:
     """Return `line` without the telnet commands it begins with; the server agrees to no option by silence."""
-    if line[:1] != b"\xff":
-        return line
     start = 0
     while line[start : start + 1] == b"\xff" and start + 1 < len(line):
         command = line[start + 1]

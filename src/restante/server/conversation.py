@@ -225,14 +225,19 @@ class Conversation(ABC, Generic[S]):
         self._throttle()
 
     def _at_once(self, event: Any) -> bool:
+        """Answer an event if that needs no waiting; returns whether it did."""
         try:
             return self._answer_at_once(event)
-        except Condition as error:
-            self._refuse(error)
-        except Exception:  # whatever it is: one session's trouble
-            self.log.exception("internal error, address=%s", self._peer)
-            self._refuse(InternalError())
-        return True
+        except Exception as error:  # noqa: BLE001  (whatever it is)
+            self._failed(error)
+            return True
+
+    def _failed(self, error: Exception) -> None:
+        """Answer what could not be done: by its condition, or as a defect, which is one session's trouble."""
+        if not isinstance(error, Condition):
+            self.log.error("internal error, address=%s", self._peer, exc_info=error)
+            error = InternalError()
+        self._refuse(error)
 
     def _begin_work(self, event: Any) -> None:
         self._task = self._loop.create_task(self._answer(event))
@@ -266,11 +271,8 @@ class Conversation(ABC, Generic[S]):
         """Do what the session cannot do by itself, then let it go on."""
         try:
             await self._work(event)
-        except Condition as error:
-            self._refuse(error)
-        except Exception:  # whatever it is: one session's trouble
-            self.log.exception("internal error, address=%s", self._peer)
-            self._refuse(InternalError())
+        except Exception as error:  # noqa: BLE001  (whatever it is)
+            self._failed(error)
         self._task = None
         self.active = self._loop.time()
         if self._lost:

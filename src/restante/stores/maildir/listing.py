@@ -72,13 +72,13 @@ def scan(folder: Folder, memory: Memory, *, thorough: bool = False) -> Snapshot:
     snapshot = known.changed(change)._replace(scanned=now, new=None, cur=None, ids=given.stamp)
     if len(named) < len(snapshot.messages):
         snapshot = snapshot._replace(scanned=known.scanned)  # the hour is over when it is over for the oldest look
-    lookup.add(named.values())
     if all_shown:
-        new, cur = (
-            None if lookup.unsettled[one] else _quiet_stamp(folder, one, before[one], now) for one in DIRECTORIES
-        )
+        unsettled = {one.directory for one in named.values() if not one.settled} | (+lookup.unsettled).keys()
+        new, cur = (None if one in unsettled else _quiet_stamp(folder, one, before[one], now) for one in DIRECTORIES)
         snapshot = snapshot._replace(new=new, cur=cur)
-    keep(folder, memory, snapshot, known, change, lookup)
+    if len(named) <= LARGE:  # else it takes long, and may never be asked
+        lookup.add(named.values())
+    keep(folder, memory, snapshot, known, change, lookup if len(named) <= LARGE else None)
     return snapshot
 
 

@@ -18,6 +18,7 @@ from restante.stores.maildir.records import DIRECTORIES, Change, Key, Memory, Pa
 from restante.stores.maildir.removal import remove
 
 _NOWHERE: Mapping[Key, Paths] = {}
+"""Most sessions never look for files that have moved."""
 
 
 class MaildirMaildrop:
