@@ -3,6 +3,7 @@
 import errno
 import os
 import queue
+import random
 import re
 import signal
 import socket
@@ -104,10 +105,16 @@ def names(folder: Path) -> list[str]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port for a program that cannot be told port 0.
+
+    It is none of those that the kernel gives to connections, and to others who ask for any: they could have it before
+    the program does.
+    """
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Lines:

@@ -48,7 +48,7 @@ def test_nobody_reads(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) ->
     assert os.read(pipe[0], 1) == b"x"
     for _ in range(300):
         handler.handle(record("y"))
-    assert len(handler._records) == 100
+    assert len(handler._lines) == 100
     handler.close()
     read = b""
     while not re.search(rb"\n200 lines of the log were dropped: nobody read them\n\Z", read):

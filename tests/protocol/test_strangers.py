@@ -3,7 +3,7 @@
 import pytest
 
 from restante.protocol.policy import SessionLimits, Terms
-from restante.protocol.strangers import is_tls, on_tls_port, stranger
+from restante.protocol.strangers import on_tls_port, stranger
 from tests.protocol.driver import World, b64, with_tls
 
 MAIL = b"Subject: x\n\nbody\n"
@@ -170,7 +170,7 @@ def test_what_comes_instead_of_a_handshake(octets: bytes, named: str) -> None:
 def test_both_ways_of_asking_agree() -> None:
     """Nothing at all is not a stranger."""
     assert stranger(b"") == ""
-    assert not is_tls(b"")
+    assert not stranger(b"")
     assert on_tls_port(b"") == "no TLS on a port that begins with it"
 
 

@@ -217,6 +217,14 @@ async def test_stale_dot_locks(store: MboxStore, path: Path, content: str, age: 
     assert [one.name for one in path.parent.iterdir() if ".lock." in one.name] == []
 
 
+async def test_a_stale_dot_lock_found_late(store: MboxStore, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """M-023: it is out of the way for the try after, even if the first has taken longer than one is patient."""
+    await deliver(store, b"A: 1\r\n")
+    path.with_name("bob.lock").write_text(f"{dead_process()}:{socket.gethostname()}")
+    monkeypatch.setattr(stores.mbox, "LOGIN_PATIENCE", 0)
+    assert await contents(store) == [b"A: 1\r\n"]
+
+
 async def test_a_dot_lock_that_is_not_ours_any_more(store: MboxStore, path: Path) -> None:
     """M-023: somebody took ours for stale; we leave his alone."""
     await deliver(store, b"A: 1\r\n")

@@ -60,6 +60,12 @@ class _Lines(logging.Formatter):
     _second = 0
     _time = ""
 
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter`; most records are plain, and then this is all that `LOG_FORMAT` takes."""
+        if record.exc_info or record.exc_text or record.stack_info:
+            return super().format(record)
+        return f"{self.formatTime(record)} {record.levelname} {record.name}: {record.getMessage()}"
+
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
         """See `logging.Formatter`."""
         second = int(record.created)
@@ -88,19 +94,27 @@ class _Batches(logging.Handler):
     def __init__(self, descriptor: int) -> None:
         super().__init__()
         self._descriptor = descriptor
-        self._records: collections.deque[logging.LogRecord] = collections.deque()
+        self._lines: collections.deque[str] = collections.deque()
         self._dropped = 0
         self._some = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="restante-log", daemon=True)
         self._thread.start()
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """See `logging.Handler`; nothing here needs its lock."""
+        self.emit(record)
+        return True
+
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record; it is formatted later, so its arguments must not change."""
-        if len(self._records) >= self.ROOM:
+        """Take a record; its line, unlike the record itself, is nothing that the garbage collector looks at."""
+        if len(self._lines) >= self.ROOM:
             self._dropped += 1
             return
-        self._records.append(record)
+        try:
+            self._lines.append(self.format(record))
+        except Exception:  # noqa: BLE001  (its arguments do not fit)
+            self.handleError(record)
         if not self._some.is_set():
             self._some.set()
 
@@ -121,8 +135,9 @@ class _Batches(logging.Handler):
 
     def _write(self) -> None:
         lines = []
-        while self._records:
-            lines.append(self.format(self._records.popleft()) + "\n")
+        while self._lines:
+            lines.append(self._lines.popleft())
+            lines.append("\n")
         if self._dropped:
             lines.append(f"{self._dropped} lines of the log were dropped: nobody read them\n")
             self._dropped = 0

@@ -1,6 +1,7 @@
 """The AUTHORIZATION state: names and passwords, APOP, SASL, STLS, UTF8 (RFC 1939 section 4, RFC 5034)."""
 
 import re
+from functools import lru_cache
 from typing import ClassVar
 
 from restante.auth import Apop, Credentials, Password, Proven, ScramRecord
@@ -40,7 +41,7 @@ class Authorization(Stage):
         if self.timestamp:  # which has the name of the host, and must be whole
             self.replies.ok("POP3 server ready; HELP lists the commands {timestamp}", timestamp=self.timestamp)
         else:
-            self.replies.ok("{hostname} POP3 server ready; HELP lists the commands", hostname=self.features.hostname)
+            self.replies.add(_greeting(self.features.hostname))
 
     def begin_command(self) -> None:
         """A line has come: a USER of the line before this one is good for this one only (P-033, P-034)."""
@@ -233,6 +234,14 @@ class Authorization(Stage):
         b"CAPA": Command(Stage.capa, 0, 0, "CAPA takes no argument"),
         b"QUIT": Command(_quit, 0, 0, "QUIT takes no argument"),
     }
+
+
+@lru_cache(maxsize=16)
+def _greeting(hostname: str) -> bytes:
+    """Return the greeting of nearly all sessions: they begin in one language (P-015)."""
+    replies = Replies(LANGUAGES[DEFAULT])
+    replies.ok("{hostname} POP3 server ready; HELP lists the commands", hostname=hostname)
+    return replies.take()
 
 
 def _prepared(user: str, password: str) -> Password | Proven:

@@ -24,6 +24,8 @@ from restante.protocol.strangers import HTTP, HTTP_HERE, stranger
 from restante.protocol.telnet import without_negotiation
 from restante.protocol.transaction import Transaction
 
+_NOTHING = Statistics()
+
 
 class Session:
     """One POP3 session.
@@ -75,7 +77,7 @@ class Session:
     @property
     def statistics(self) -> Statistics:
         """What has been done so far."""
-        return self._transaction.statistics if self._transaction else Statistics()
+        return self._transaction.statistics if self._transaction else _NOTHING
 
     @property
     def input_octets(self) -> int:

@@ -55,7 +55,7 @@ class Conversation(ABC, Generic[S]):
 
     log: ClassVar[logging.Logger]
     _session: S
-    _timer: asyncio.TimerHandle
+    _watched_until: int
 
     def __init__(self, server: "Server", wire: Wire) -> None:
         self._server = server
@@ -127,7 +127,7 @@ class Conversation(ABC, Generic[S]):
         """Greet the peer (P-023)."""
         self._session = self._new_session()
         self._server.connections.add(self)
-        self._timer = self._loop.call_later(self._service.limits.idle_timeout, self._check_idle)
+        self._watched_until = self._server.idle.watch(self, self._started + self._service.limits.idle_timeout)
         self._go_on()
 
     def secured(self) -> None:
@@ -166,7 +166,7 @@ class Conversation(ABC, Generic[S]):
     def lost(self, error: Exception | None) -> None:
         """Nothing is deleted for this (P-133), and the lock goes with the session (P-042)."""
         self._lost = True
-        self._timer.cancel()
+        self._server.idle.forget(self, self._watched_until)
         self._wake()
         if self._departed:
             self._server.forget(self)
@@ -314,7 +314,7 @@ class Conversation(ABC, Generic[S]):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _check_idle(self) -> None:
+    def check_idle(self) -> None:
         """The autologout timer (RFC 1939 section 3, RFC 5321 section 4.5.3.2, P-139)."""
         now = self._loop.time()
         unsent = self._wire.transport.get_write_buffer_size()
@@ -324,7 +324,7 @@ class Conversation(ABC, Generic[S]):
         self._unsent = unsent
         left = self.active + self._service.limits.idle_timeout - now
         if left > 0:
-            self._timer = self._loop.call_later(left, self._check_idle)
+            self._watched_until = self._server.idle.watch(self, now + left)
             return
         if unsent:
             self._session.abandon(TOO_QUIET)

@@ -18,6 +18,7 @@ from restante.server.complaints import Complaints
 from restante.server.connection import Connection
 from restante.server.conversation import Conversation
 from restante.server.guessing import Guesses
+from restante.server.idle import IdleWatch
 from restante.server.reading import WHOLE
 from restante.server.reception import Reception
 from restante.server.service import Door, Service
@@ -175,6 +176,7 @@ class Server:
         self.census = shared.census
         self.guesses = Guesses(shared.failures)
         self.complaints = Complaints()
+        self.idle = IdleWatch()
         self.service = service
         self.wires: set[Wire] = set()
         """All connections, those included that are no sessions yet."""

@@ -207,11 +207,13 @@ async def _patiently(
     clock = asyncio.get_running_loop().time
     deadline = clock() + patience
     pause = FIRST_PAUSE
+    last = False
     while True:
         try:
             return await thread(function)
         except Busy as error:
-            if clock() > deadline:
+            if last:
                 raise TemporaryFailure(str(error)) from None
+        last = clock() > deadline  # however long a try has taken, it is not the only one
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
