@@ -39,7 +39,9 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
+# Beside the servers of others, which are installed or unpacked into build/ where that is possible.
 bench: $(VENV)/.dev
+	bench/install $(BIN)/python
 	$(BIN)/python -m bench
 
 docs: $(VENV)/.docs

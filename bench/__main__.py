@@ -5,10 +5,13 @@ process tree.  What counts are the ratios; the absolute figures are those of thi
 
 A second table has what is not so many sessions a second: the first poll after a restart, memory, hashed passwords, and
 mail that is on the disk only.  Files are made in TMPDIR, which must be on a disk for the last one.
+
+A third table has other servers (Courier, Cyrus, Twisted, and Dovecot as it is after installation) beside Restante.
 """
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -19,6 +22,7 @@ from bench import special
 from bench.contender import Contender, ratios
 from bench.limit import limit
 from bench.load import BuildFailed, Load, load
+from bench.others import table
 from bench.peers import Peer, accounts, dovecot, dovecot_missing, restante
 from bench.rows import ROWS, Row
 
@@ -33,10 +37,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="part of the title of a row, or several with | between them")
+    parser.add_argument("--others", action="store_true", help="only the table of other servers")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that the servers end, too
     parts = options.only.split("|")
     rows = [row for row in ROWS if any(part in row.title for part in parts)]
     specials = [row for row in special.ROWS if any(part in row.title for part in parts)]
+    of_others = [row for row in table.ROWS if any(part in row.title for part in parts)]
+    if options.others:
+        rows, specials = [], []
     try:
         load()
     except BuildFailed as problem:
@@ -45,13 +54,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="restante-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        if missing := dovecot_missing():
+        if (missing := dovecot_missing()) and not options.others:
             print(f"Without Dovecot: {missing}")
         print(f"{options.rounds} rounds, interleaved; Python {sys.version.split()[0]}")
         if rows:
             _table(folder, rows, options.rounds)
         if specials:
             special.table(folder, specials, options.rounds)
+        if of_others:
+            table.table(folder / "others", of_others, options.rounds)
     return 0
 
 

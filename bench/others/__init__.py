@@ -1,0 +1,1 @@
+"""The third table: other servers that serve the same mail."""
