@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from restante.errors import TemporaryFailure, UpdateIncomplete
 from restante.maildrop import Listing, Message
-from restante.stores.maildir import MaildirStore, index, measuring
+from restante.stores.maildir import MaildirStore, glance, index, measuring
 from restante.stores.maildir.folder import Folder
 from restante.stores.maildir.listing import scan
 from restante.stores.maildir.records import (
@@ -68,7 +68,7 @@ class Later:
 def looks(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """Counts listings of both folders, and files that are read."""
     counts = {"listed": 0, "read": 0}
-    names, measure = Folder._names, measuring.measure
+    names, measure, measured = Folder.names, measuring.measure, measuring.measured
 
     def count_names(self: Folder, directory: str) -> object:
         counts["listed"] += 1
@@ -78,7 +78,12 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         counts["read"] += 1
         return measure(path)
 
-    monkeypatch.setattr(Folder, "_names", count_names)
+    def count_measured(octets: bytes, status: os.stat_result) -> measuring.Measured:
+        counts["read"] += 1
+        return measured(octets, status)
+
+    monkeypatch.setattr(Folder, "names", count_names)
+    monkeypatch.setattr(glance, "measured", count_measured)
     monkeypatch.setattr(measuring, "measure", count_measure)
     return counts
 
@@ -562,14 +567,14 @@ async def test_a_move_during_the_look(maildir: Path, later: Later, monkeypatch: 
     later()
     await listing(another_process(maildir))
     put(maildir, "new/4.d.host")
-    names = Folder._names
+    names = Folder.names
 
     def moving(self: Folder, directory: str) -> object:
         if directory == "new" and (maildir / "new/3.c.host").exists():
             (maildir / "new/3.c.host").rename(maildir / "cur/3.c.host:2,S")
         return names(self, directory)
 
-    monkeypatch.setattr(Folder, "_names", moving)
+    monkeypatch.setattr(Folder, "names", moving)
     assert await ids(another_process(maildir)) == ["1.a.host", "2.b.host", "3.c.host", "4.d.host"]
 
 

@@ -23,6 +23,8 @@ _RESOLVE_CACHED = 0x20
 """Fail with EAGAIN where a look-up would have to wait (Linux 5.12)."""
 _AT_FDCWD = -100
 
+_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -86,3 +88,15 @@ def open_cached(path: str, flags: int) -> int:
     if not _can:
         return -1
     return int(_syscall(_OPENAT2, _AT_FDCWD, os.fsencode(path), _how(flags)[1], _HOW_OCTETS))
+
+
+def read_cached(descriptor: int, octets: int) -> bytes | None:
+    """Return that many octets of a file, from its start, if they are in memory; None where that is not so."""
+    if not _NOWAIT:
+        return None
+    room = bytearray(octets)
+    try:
+        read = os.preadv(descriptor, [room], 0, _NOWAIT)
+    except OSError:  # who reads it in a thread learns the reason
+        return None
+    return bytes(room) if read == octets else None

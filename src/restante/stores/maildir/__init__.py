@@ -90,7 +90,11 @@ class MaildirStore:
         """See `PromptStore.open_now`."""
         folder = self.folder(principal.user)
         opened = None if self._login_delay or self._expire else open_known(folder, self._memory, self._disks)
-        return None if opened is None else self._maildrop(folder, opened.snapshot, opened.lock, prompt=True)
+        if opened is None:
+            return None
+        if opened.snapshot is not opened.known and opened.snapshot.messages:
+            self._seen.add(folder.path)
+        return self._maildrop(folder, opened.known, opened.snapshot, opened.lock, prompt=True)
 
     @asynccontextmanager
     async def deliver(self, user: str) -> AsyncIterator[HeldDelivery]:
@@ -201,12 +205,13 @@ class MaildirStore:
             os.close(lock)  # P-043: released before the reply
             raise
         _ = snapshot.listing.octets, snapshot.listing.ascii  # worked out here, where nobody waits for it
-        return self._maildrop(folder, snapshot, lock, prompt=self._disks.holds(os.fstat(lock).st_dev))
+        return self._maildrop(folder, snapshot, snapshot, lock, prompt=self._disks.holds(os.fstat(lock).st_dev))
 
-    def _maildrop(self, folder: Folder, snapshot: Snapshot, lock: int, *, prompt: bool) -> Maildrop:
+    def _maildrop(self, folder: Folder, known: Snapshot, snapshot: Snapshot, lock: int, *, prompt: bool) -> Maildrop:
         return MaildirMaildrop(
             folder,
             self._memory,
+            known,
             snapshot,
             lock,
             Quota(folder, self._quota),

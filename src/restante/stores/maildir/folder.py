@@ -199,11 +199,16 @@ class Folder:
         """
         files: dict[Key, Paths] = {}
         for directory in directories:
-            for key, path in self._names(directory):
+            for key, path in self.names(directory):
                 files[key] = (*files[key], path) if key in files else (path,)
         return files
 
-    def _names(self, directory: str) -> Iterator[tuple[Key, str]]:
+    def names(self, directory: str) -> Iterator[tuple[Key, str]]:
+        """Give the files of a folder: what identifies each, and its path below the Maildir.
+
+        Raises:
+            OSError: it cannot be listed.
+        """
         with os.scandir(self.join(directory)) as entries:
             for entry in entries:
                 if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):

@@ -12,6 +12,7 @@ tells how names are written; each further one has what has changed since.
 import contextlib
 import gc
 import os
+import stat
 import struct
 import threading
 import zlib
@@ -22,7 +23,8 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 import msgspec
 
 from restante.errors import PermanentFailure
-from restante.stores.files import create, read_file, unlink_if_there, write_all
+from restante.stores import systems
+from restante.stores.files import READ_FLAGS, create, read_file, unlink_if_there, write_all
 from restante.stores.maildir.records import DIRECTORIES, UNKNOWN, Change, Indexed, Place, Snapshot, Stamp, Stored
 
 NAME = "index"
@@ -47,6 +49,8 @@ class _Content(NamedTuple):
 
 _LONGEST = 1 << 28
 """Octets of the largest index that is read."""
+_SHORT = 1 << 16
+"""The same of one that is read in the event loop."""
 _BLOCK = 1000
 """Messages in a block."""
 _FEW = 1 << 14
@@ -98,7 +102,31 @@ def _read_on(path: str, known: Indexed) -> Indexed | None:
 
 
 def _read_whole(path: str) -> Indexed:
-    octets, now = _octets(path) or (b"", stamp(path))
+    return _parsed(*(_octets(path) or (b"", stamp(path))))
+
+
+def read_now(path: str, known: Indexed) -> Indexed | None:
+    """Do the same for a short index that is in memory; None: somebody must read it who may wait."""
+    descriptor = systems.open_cached(path, READ_FLAGS)
+    if descriptor < 0:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        ours = stat.S_ISREG(status.st_mode) and status.st_uid in (os.geteuid(), 0) and status.st_size <= _SHORT
+        octets = systems.read_cached(descriptor, status.st_size) if ours else None
+    finally:
+        os.close(descriptor)
+    if octets is None:
+        return None
+    inode, _, size = known.stamp or (0, 0, 0)
+    if known.whole and inode == status.st_ino and size < len(octets):
+        more = _added(known._replace(stamp=_stamp(status)), memoryview(octets)[size:])
+        if more.whole:
+            return more
+    return _parsed(octets, _stamp(status))
+
+
+def _parsed(octets: bytes, now: Stamp | None) -> Indexed:
     if octets[: len(_MAGIC)] != _MAGIC:
         return Indexed(stamp=now)
     try:

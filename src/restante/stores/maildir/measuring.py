@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from restante.maildrop import Message
@@ -37,22 +37,42 @@ def measure(path: str) -> Measured:
     try:
         first = os.read(descriptor, PIECE)
         status = os.fstat(descriptor)
-        is_whole = len(first) == status.st_size  # most messages are, and are read once
-
-        def pieces() -> Iterator[bytes]:
-            return iter((first,)) if is_whole else _pieces(descriptor)
-
-        wire = wire_octets(pieces())
-        surrogate = 0 if is_whole and first.isascii() else surrogate_octets(pieces())
-        status = status if is_whole else os.fstat(descriptor)
-        # As many octets as RETR sends: every line ends in CRLF, and so does the last.
-        wire_form = wire == status.st_size and not _stuffed(pieces())
-        return Measured(Sizes(status.st_size, wire, surrogate), wire_form, status)
+        if len(first) == status.st_size:  # most messages are read at once
+            return measured(first, status)
+        wire = wire_octets(_pieces(descriptor))
+        surrogate = surrogate_octets(_pieces(descriptor))
+        status = os.fstat(descriptor)
+        return _measured(status, wire, surrogate, stuffed=_stuffed(_pieces(descriptor)))
     finally:
         os.close(descriptor)
 
 
-def examine(root: str, paths: Paths, status: os.stat_result, now: float, *, trust_name: bool = True) -> Stored | None:
+def measured(octets: bytes, status: os.stat_result) -> Measured:
+    """Do the same for a message that was read, all of it.
+
+    Args:
+        octets: that are in the file.
+        status: of the file, asked for after that.
+    """
+    surrogate = 0 if octets.isascii() else surrogate_octets((octets,))
+    return _measured(status, wire_octets((octets,)), surrogate, stuffed=_stuffed((octets,)))
+
+
+def _measured(status: os.stat_result, wire: int, surrogate: int, *, stuffed: bool) -> Measured:
+    # As many octets as RETR sends: every line ends in CRLF, and so does the last.
+    wire_form = wire == status.st_size and not stuffed
+    return Measured(Sizes(status.st_size, wire, surrogate), wire_form, status)
+
+
+def examine(
+    root: str,
+    paths: Paths,
+    status: os.stat_result,
+    now: float,
+    *,
+    trust_name: bool = True,
+    reader: Callable[[str], Measured] | None = None,
+) -> Stored | None:
     """Find out what there is to know of a file that was just seen; None if it is no longer there.
 
     A message that cannot be read gets its size on disk, so that it hurts nobody but itself (P-293).  The unique-id is
@@ -64,6 +84,7 @@ def examine(root: str, paths: Paths, status: os.stat_result, now: float, *, trus
         status: of the file.
         now: in seconds since 1970.
         trust_name: whether sizes in a name that our own delivery wrote are those of the file (M-012).
+        reader: reads the file; default: `measure`.
     """
     base = paths[-1][4:].partition(":")[0]
     arrived = names.arrival(base)
@@ -71,7 +92,7 @@ def examine(root: str, paths: Paths, status: os.stat_result, now: float, *, trus
     wire_form, settled = False, True
     if sizes is None or sizes.stored != status.st_size or arrived is None:
         try:
-            sizes, wire_form, status = measure(f"{root}/{paths[-1]}")
+            sizes, wire_form, status = (reader or measure)(f"{root}/{paths[-1]}")
             # Who writes now sets both; an mtime that lies in the future is somebody's mistake.
             settled = min(status.st_mtime, status.st_ctime) < now - QUIET
         except FileNotFoundError:
@@ -101,7 +122,7 @@ def _pieces(descriptor: int) -> Iterator[bytes]:
     return iter(lambda: os.read(descriptor, PIECE), b"")
 
 
-def _stuffed(pieces: Iterator[bytes]) -> bool:
+def _stuffed(pieces: Iterable[bytes]) -> bool:
     """Say whether a line begins with a dot (P-013)."""
     before = b"\n"
     for piece in pieces:

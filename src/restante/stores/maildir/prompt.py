@@ -12,7 +12,7 @@ from typing import NamedTuple
 from restante.errors import MaildropInUse, PermanentFailure
 from restante.stores import systems
 from restante.stores.files import READ_FLAGS
-from restante.stores.maildir import ids, index
+from restante.stores.maildir import glance, ids, index
 from restante.stores.maildir.folder import Folder
 from restante.stores.maildir.measuring import is_as_measured
 from restante.stores.maildir.records import Memory, Snapshot, Stored
@@ -42,12 +42,14 @@ class Opened(NamedTuple):
 
     lock: int
     """Descriptor of the lock."""
+    known: Snapshot
+    """What is remembered of it."""
     snapshot: Snapshot
     """What is in it."""
 
 
 def open_known(folder: Folder, memory: Memory, disks: LocalDisks) -> Opened | None:
-    """Lock a Maildir in which nothing has changed since it was last opened; None: a thread must look.
+    """Lock a Maildir in which there is nothing but new mail since it was last opened; None: a thread must look.
 
     Raises:
         MaildropInUse: somebody else has it (P-041).
@@ -62,9 +64,11 @@ def open_known(folder: Folder, memory: Memory, disks: LocalDisks) -> Opened | No
         if disks.holds(status.st_dev) and status.st_nlink == 1:
             folder.check_links()
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            snapshot = _unchanged(folder, memory)
-            if snapshot is not None:
-                return Opened(lock, snapshot)
+            known = _known(folder, memory)
+            snapshot = None if known is None else _now(folder, known, memory)
+            if known is not None and snapshot is not None:
+                # Whoever closes it writes what has come into the index, which nobody waits for here.
+                return Opened(lock, snapshot if snapshot.messages is known.messages else known, snapshot)
     except BlockingIOError:
         os.close(lock)
         raise MaildropInUse(folder.path) from None
@@ -74,21 +78,38 @@ def open_known(folder: Folder, memory: Memory, disks: LocalDisks) -> Opened | No
     return None
 
 
-def _unchanged(folder: Folder, memory: Memory) -> Snapshot | None:
-    """Return what was known if it still holds (docs/decisions/0016)."""
+def _known(folder: Folder, memory: Memory) -> Snapshot | None:
+    """Return what is known, by this process or by another that has written the index since.
+
+    Raises:
+        OSError: the index cannot be looked at.
+    """
+    path = folder.ours(index.NAME)
     known = memory.of(folder.path)
-    snapshot = known.snapshot
-    try:
-        now = time.time()
-        holds = (
-            snapshot.trusts("new", folder.stamp("new"), now)
-            and snapshot.trusts("cur", folder.stamp("cur"), now)
-            and index.stamp(folder.ours(index.NAME)) == known.stamp
-            and ids.stamp(folder.ours(ids.NAME)) == snapshot.ids
-        )
-    except OSError:
+    if index.stamp(path) != known.stamp:
+        read = index.read_now(path, known)
+        if read is None:
+            return None
+        known = read
+        memory.keep(folder.path, known)
+    return known.snapshot
+
+
+def _now(folder: Folder, known: Snapshot, memory: Memory) -> Snapshot | None:
+    """Return what is there: what was known, if it still holds (docs/decisions/0016), or with what has come.
+
+    Raises:
+        OSError: a folder cannot be looked at.
+    """
+    now = time.time()
+    if ids.stamp(folder.ours(ids.NAME)) != known.ids or not known.trusts("cur", folder.stamp("cur"), now):
         return None
-    return snapshot if holds else None
+    if known.trusts("new", folder.stamp("new"), now):
+        return known
+    snapshot = glance.look(folder, known, now)
+    if snapshot is not None and snapshot.messages is known.messages:  # its times are enough to remember
+        memory.keep(folder.path, memory.of(folder.path)._replace(snapshot=snapshot))
+    return snapshot
 
 
 def open_message(folder: Folder, stored: Stored) -> int:

@@ -27,6 +27,7 @@ class MaildirMaildrop:
     Args:
         folder: the Maildir.
         memory: what is known of it for later.
+        known: what is in memory and index.
         snapshot: what is in it.
         lock: descriptor of the lock.
         quota: of the maildrop.
@@ -35,10 +36,20 @@ class MaildirMaildrop:
     """
 
     def __init__(  # noqa: PLR0913
-        self, folder: Folder, memory: Memory, snapshot: Snapshot, lock: int, quota: Quota, *, keep: bool, prompt: bool
+        self,
+        folder: Folder,
+        memory: Memory,
+        known: Snapshot,
+        snapshot: Snapshot,
+        lock: int,
+        quota: Quota,
+        *,
+        keep: bool,
+        prompt: bool,
     ) -> None:
         self._folder = folder
         self._memory = memory
+        self._known = known
         self._snapshot = snapshot
         self._lock = lock
         self._quota = quota
@@ -50,7 +61,7 @@ class MaildirMaildrop:
         self._places: Mapping[Key, Paths] = _NOWHERE
         """What the last look for files found, and what the folders were like then."""
         self._looked: Sequence[Stamp] = ()
-        self._changed = False
+        self._changed = snapshot is not known
         self.listing = snapshot.listing
 
     # -- reading ------------------------------------------------------------------------------------
@@ -155,16 +166,18 @@ class MaildirMaildrop:
         """
         unclear = [number for number in self._suspects if not self._measure_again(number)]
         self._suspects = frozenset()
-        known, self._changed = self._snapshot, False
+        known, looked, self._changed = self._known, self._snapshot, False
         change = Change(gone)
         if self._now is not known.messages:
             keys = {stored.key for stored in gone}
             change = Change.between(known.messages, (one for one in self._now if one.key not in keys))
-        self._snapshot = known.changed(change)
-        if change.come or unclear or not complete:
+        snapshot = known.changed(change)._replace(scanned=looked.scanned, new=looked.new, cur=looked.cur)
+        corrected = self._now is not looked.messages and tuple(self._now) != looked.messages
+        if corrected or unclear or not complete:
             # What was measured just now may not be settled, and nothing but a look tells what is there.
-            self._snapshot = self._snapshot._replace(new=None, cur=None)
-        listing.keep_changed(self._folder, self._memory, self._snapshot, known, change)
+            snapshot = snapshot._replace(new=None, cur=None)
+        self._known = self._snapshot = snapshot
+        listing.keep_changed(self._folder, self._memory, snapshot, known, change)
 
     def _measure_again(self, number: int) -> bool:
         """Measure a message; returns whether that could be done."""
