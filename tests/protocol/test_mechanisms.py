@@ -194,13 +194,12 @@ def test_secrets_show_in_no_text(name: str) -> None:
     """P-287."""
     world = world_of()
     secret = "5ecretsecretsecretsecretsecret00"
-    response = {
-        "PLAIN": f"\0bob\0{secret}",
-        "CRAM-MD5": f"bob {secret.replace('s', 'a').replace('r', 'b').replace('t', 'c')}",
-    }
+    digest = secret.translate(str.maketrans("srt", "abc"))
+    response = {"PLAIN": f"\0bob\0{secret}", "CRAM-MD5": f"bob {digest}"}
     world.send(b"AUTH %b\r\n" % name.encode() + b64(response.get(name, "bob")) + b"\r\n" + b64(secret) + b"\r\n")
     assert len(world.logins()) == 1
-    assert not any(word in f"{world.events}" for word in ("5ec", "secret"))
+    # Challenges are random hexadecimal digits: a word that is too short would be found in one, some day.
+    assert not any(word[:8] in f"{world.events}" for word in (secret, digest))
 
 
 def test_a_refusal_by_the_authenticator_has_no_details() -> None:
