@@ -128,7 +128,7 @@ class KeepsEverything(Session):
 class SendsLoneDots(Session):
     def message_data(self, data: bytes) -> bool:
         more = super().message_data(data)
-        self._replies.add(self._replies.take().replace(b"\r\n..\r\n", b"\r\n.\r\n"))
+        self._replies.add(b"".join(self._replies.take()).replace(b"\r\n..\r\n", b"\r\n.\r\n"))
         return more
 
 
@@ -144,7 +144,7 @@ class EchoesWhatCame(Session):
         before = self._replies.octets
         event = super()._execute(line)
         if self._replies.octets > before:
-            self._replies.add(self._replies.take().replace(b"a command is printable ASCII", line))
+            self._replies.add(b"".join(self._replies.take()).replace(b"a command is printable ASCII", line))
         return event
 
 

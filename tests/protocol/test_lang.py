@@ -128,7 +128,7 @@ def test_a_text_that_is_too_long_is_cut_where_a_character_ends() -> None:
     for condition in (Long(), Even()):
         replies = Replies(LANGUAGES["en"])
         replies.error(condition)
-        octets = replies.take()
+        octets = b"".join(replies.take())
         assert 511 <= len(octets) <= 512
         assert octets.endswith(b"\r\n")
         assert octets.decode().startswith("-ERR [SYS/TEMP] ")

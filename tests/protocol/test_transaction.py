@@ -282,3 +282,16 @@ def test_sizes_are_not_cut_to_32_bits() -> None:
 def test_the_listing_is_measured_by_the_function_that_sends() -> None:
     """P-088: `wire_octets` is what the stores use."""
     assert wire_octets([b"a\n.b"]) == len(body_of(World(b"a\n.b").login().send(b"RETR 1\r\n")))
+
+
+def test_a_long_reply_is_handed_over_in_pieces_and_a_short_one_as_one() -> None:
+    long = b"x" * 100_000 + b"\r\n"
+    session = World(b"short\r\n", long).login().session
+    session.receive_data(b"RETR 1\r\nRETR 2\r\n")
+    assert session.next_event() == Retrieve(1, None)
+    assert session.message(b"short\r\n")
+    assert session.pieces_to_send() == [b"+OK 7 octets\r\nshort\r\n.\r\n"]
+    assert session.next_event() == Retrieve(2, None)
+    assert session.message(long)
+    assert session.pieces_to_send() == [b"+OK 100002 octets\r\n", long, b".\r\n"]
+    assert session.pieces_to_send() == []

@@ -19,7 +19,7 @@ from restante.stores.maildir import MaildirStore
 from restante.stores.maildir.quota import Limits as Quota
 from tests.addressing.site import table
 from tests.server.office import Client, LoopFactory, Office, TravelLoop
-from tests.server.test_sessions import Gate
+from tests.server.test_sessions import Latch
 
 HOST = "mail.example.org"
 LMTP = Door(protocol="lmtp")
@@ -114,7 +114,7 @@ def codes(replies: list[bytes]) -> list[bytes]:
 class GatedStore(MaildirStore):
     """Whose deliveries wait at the steps that a test closes."""
 
-    def __init__(self, path: str, **gates: Gate) -> None:
+    def __init__(self, path: str, **gates: Latch) -> None:
         super().__init__(path, 0, HOST)
         self.gates = gates
         """By the name of the step, or ``user.step``."""
@@ -126,7 +126,7 @@ class GatedStore(MaildirStore):
 
 
 class _Gated:
-    def __init__(self, delivery: Delivery, user: str, gates: Mapping[str, Gate]) -> None:
+    def __init__(self, delivery: Delivery, user: str, gates: Mapping[str, Latch]) -> None:
         self._delivery = delivery
         self._user = user
         self._gates = gates

@@ -32,7 +32,7 @@ from tests.server.mail_client import (
     stuffed,
 )
 from tests.server.office import QUICK, TIMEOUT, LoopFactory, TravelLoop, until
-from tests.server.test_sessions import Gate
+from tests.server.test_sessions import Latch
 from tests.server.tls import certificates, secure
 
 SILENT = b"421 4.4.2 nothing has come for too long; goodbye\r\n"
@@ -275,7 +275,7 @@ def test_the_same_recipient_twice(loop_factory: LoopFactory, tmp_path: Path) -> 
 
 def test_a_reply_comes_when_the_copy_is_there(loop_factory: LoopFactory, tmp_path: Path) -> None:
     """D-004: and as soon as it is, whoever else still waits."""
-    gate = Gate()
+    gate = Latch()
     store = GatedStore(f"{tmp_path}/mail/{{user}}", alice_commit=gate)
     with MailOffice(loop_factory, tmp_path, store=store) as office, office.bring() as client:
         client.envelope(b"bob@example.org", b"alice@example.org")
@@ -290,7 +290,7 @@ def test_a_reply_comes_when_the_copy_is_there(loop_factory: LoopFactory, tmp_pat
 
 def test_a_reply_is_not_early(loop_factory: LoopFactory, tmp_path: Path) -> None:
     """D-004: while the store has not got it, nothing is said."""
-    gate = Gate()
+    gate = Latch()
     store = GatedStore(f"{tmp_path}/mail/{{user}}", commit=gate)
     with MailOffice(loop_factory, tmp_path, store=store) as office, office.bring() as client:
         client.envelope()
@@ -470,7 +470,7 @@ def test_a_client_that_leaves(
 
 def test_a_client_that_leaves_after_the_dot(loop_factory: LoopFactory, tmp_path: Path) -> None:
     """D-020: it is delivered, as the client may have seen the reply."""
-    gate = Gate()
+    gate = Latch()
     store = GatedStore(f"{tmp_path}/mail/{{user}}", commit=gate)
     with MailOffice(loop_factory, tmp_path, store=store) as office:
         client = office.bring()
@@ -519,7 +519,7 @@ def test_a_client_that_says_nothing(tmp_path: Path) -> None:
 
 def test_stop(loop_factory: LoopFactory, tmp_path: Path) -> None:
     """P-294, D-004: what is complete is delivered and answered, the rest gets 421, and nothing is left of it."""
-    gate = Gate()
+    gate = Latch()
     store = GatedStore(f"{tmp_path}/mail/{{user}}", bob_commit=gate)
     with (
         MailOffice(loop_factory, tmp_path, store=store) as office,
@@ -550,7 +550,7 @@ def test_stop(loop_factory: LoopFactory, tmp_path: Path) -> None:
 
 def test_stop_while_the_end_waits(loop_factory: LoopFactory, tmp_path: Path) -> None:
     """P-294: the final dot has come, but the store is still busy with what came before it."""
-    gate = Gate()
+    gate = Latch()
     store = GatedStore(f"{tmp_path}/mail/{{user}}", write=gate)
     with MailOffice(loop_factory, tmp_path, store=store) as office, office.bring() as client:
         client.envelope()

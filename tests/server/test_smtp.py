@@ -15,7 +15,7 @@ from tests.cli.program import Running, post_office, running
 from tests.interop.catalogue import once
 from tests.server.mail_client import MESSAGE, SMTP, GatedStore, MailClient, MailOffice, codes, split, stuffed
 from tests.server.office import QUICK, TIMEOUT, LoopFactory, TravelLoop, until
-from tests.server.test_sessions import Gate
+from tests.server.test_sessions import Latch
 from tests.server.tls import certificates, client_context, secure
 
 BOB, ALICE, FULL = b"bob@example.org", b"alice@example.org", b"full@example.org"
@@ -247,7 +247,7 @@ def test_a_client_that_stalls(tmp_path: Path) -> None:
 
 def test_stop(loop_factory: LoopFactory, tmp_path: Path) -> None:
     """P-294, D-020: what is complete is delivered to all and answered."""
-    gate = Gate()
+    gate = Latch()
     store = GatedStore(f"{tmp_path}/mail/{{user}}", prepare=gate)
     with MailOffice(loop_factory, tmp_path, SMTP, store=store) as office, office.bring() as client:
         client.envelope(BOB, ALICE)

@@ -22,6 +22,8 @@ _DIGEST = re.compile(rb"[0-9A-Fa-f]{32}")
 class Authorization(Stage):
     """Finds out who is calling."""
 
+    __slots__ = ("_mechanism", "_next_user", "_user", "exchange", "failing", "timestamp", "utf8")
+
     def __init__(self, features: Features, terms: Terms, replies: Replies) -> None:
         super().__init__(features, terms, replies)
         self.utf8 = False
@@ -173,10 +175,10 @@ class Authorization(Stage):
         return event
 
     def cancel(self) -> None:
-        """Forget an exchange that is over (P-197)."""
+        """Forget an exchange that is over (P-197), and whose it was."""
         if self.exchange is not None:
             self.exchange.close()
-        self.exchange = None
+        self.exchange = self._user = None
         self.failing = False
 
     def _advance(self, answer: bytes | ScramRecord | None) -> Event | None:
@@ -241,7 +243,7 @@ def _greeting(hostname: str) -> bytes:
     """Return the greeting of nearly all sessions: they begin in one language (P-015)."""
     replies = Replies(LANGUAGES[DEFAULT])
     replies.ok("{hostname} POP3 server ready; HELP lists the commands", hostname=hostname)
-    return replies.take()
+    return b"".join(replies.take())
 
 
 def _prepared(user: str, password: str) -> Password | Proven:

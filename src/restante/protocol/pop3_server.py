@@ -39,6 +39,25 @@ class Session:
         terms: of the connection, as it is at its beginning.
     """
 
+    __slots__ = (
+        "_authorization",
+        "_awaiting",
+        "_bad_commands",
+        "_encoder",
+        "_end_of_input",
+        "_features",
+        "_limits",
+        "_lines",
+        "_next",
+        "_replies",
+        "_state",
+        "_transaction",
+        "commands",
+        "end_reason",
+        "failed_logins",
+        "unfinished",
+    )
+
     def __init__(self, features: Features, terms: Terms | None = None) -> None:
         self.end_reason = ""
         """Why the session is over, for the log; empty while it is not."""
@@ -127,6 +146,10 @@ class Session:
 
     def data_to_send(self) -> bytes:
         """Return, and forget, the octets to send now."""
+        return b"".join(self._replies.take())
+
+    def pieces_to_send(self) -> list[bytes]:
+        """Do the same; where they are many, they come in pieces, none of them empty, to spare their copying."""
         return self._replies.take()
 
     def end(self, reason: str) -> None:
@@ -139,7 +162,7 @@ class Session:
 
     def abandon(self, reason: str) -> None:
         """End the session and send nothing more: the reply under way cannot be completed (P-095)."""
-        self.data_to_send()
+        self._replies.take()
         self.end(reason)
 
     # -- answers to events --------------------------------------------------------------------------

@@ -6,6 +6,9 @@ from restante.protocol.languages import Language
 STATUS = 510
 """Octets of a status line without its CRLF (RFC 2449 section 4, P-009)."""
 
+SHORT = 16384
+"""Octets up to which replies are made one piece; to copy more costs more than to hand over several."""
+
 
 class Replies:
     """Collects replies until somebody sends them.
@@ -24,8 +27,9 @@ class Replies:
 
     def add(self, octets: bytes) -> None:
         """Add octets that are ready to be sent."""
-        self._pieces.append(octets)
-        self.octets += len(octets)
+        if octets:
+            self._pieces.append(octets)
+            self.octets += len(octets)
 
     def answer(self, data: str) -> None:
         """Add a positive status line that programs read: the same in every language."""
@@ -46,15 +50,16 @@ class Replies:
         code = f"[{condition.code}] " if condition.code else ""
         self.add(_line(f"-ERR {code}{self.language.say(condition.reply)}"))
 
-    def take(self) -> bytes:
-        """Return all that waits, and forget it."""
+    def take(self) -> list[bytes]:
+        """Return all that waits, and forget it: nothing, or one piece, or many where it is long."""
         pieces = self._pieces
         if not pieces:
-            return b""
-        octets = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
+            return []
+        self._pieces = []
+        if len(pieces) > 1 and self.octets <= SHORT:
+            pieces = [b"".join(pieces)]
         self.octets = 0
-        return octets
+        return pieces
 
 
 def _line(line: str) -> bytes:

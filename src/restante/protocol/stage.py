@@ -31,6 +31,8 @@ class Stage(ABC):
         replies: where answers go.
     """
 
+    __slots__ = ("features", "replies", "terms")
+
     TABLE: ClassVar[Mapping[bytes, Command]]
 
     def __init__(self, features: Features, terms: Terms, replies: Replies) -> None:

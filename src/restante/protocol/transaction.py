@@ -20,6 +20,8 @@ ALL_LINES = 2**62
 class Transaction(Stage):
     """Answers from the listing; only messages and deletions need the world."""
 
+    __slots__ = ("_read_only", "_retrieved", "listing", "slices", "statistics")
+
     def __init__(
         self, features: Features, terms: Terms, replies: Replies, listing: ScanListing, *, read_only: bool
     ) -> None:

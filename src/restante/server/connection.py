@@ -34,6 +34,8 @@ class Connection(Conversation[Session]):
         wire: what carries its octets.
     """
 
+    __slots__ = ("_gate", "_maildrop", "_mechanism", "_opened", "_principal", "_prompt", "_tls", "_user")
+
     log = log
 
     def __init__(self, server: "Server", wire: Wire) -> None:
@@ -47,7 +49,8 @@ class Connection(Conversation[Session]):
         self._user = ""
         self._mechanism = ""
         self._tls = ""
-        self._gate = Gate(self._service, server.guesses, wire.peer, self._over)
+        self._gate: Gate | None = None
+        """Where somebody is who is about to log in."""
 
     @property
     def before_login(self) -> bool:
@@ -80,6 +83,11 @@ class Connection(Conversation[Session]):
         self._tls = terms.tls
         return terms
 
+    def _at_gate(self) -> Gate:
+        if self._gate is None:
+            self._gate = Gate(self._service, self._server.guesses, self._peer, self._over)
+        return self._gate
+
     def _answer_at_once(self, event: Event) -> bool:
         if isinstance(event, Login):
             return self._login_now(event)
@@ -87,7 +95,7 @@ class Connection(Conversation[Session]):
 
     def _login_now(self, event: Login) -> bool:
         """Let in who has been here before, with nothing new in the maildrop; most who poll have."""
-        principal = self._principal = self._gate.identify_now(event)
+        principal = self._principal = self._at_gate().identify_now(event)
         store = self._service.prompt_store
         if principal is None or store is None:
             return False
@@ -124,7 +132,7 @@ class Connection(Conversation[Session]):
 
     async def _work(self, event: Event) -> None:
         if isinstance(event, FindRecord):
-            record = await self._gate.find_record(event)
+            record = await self._at_gate().find_record(event)
             if not self._over():
                 self._session.record_found(record)
         elif isinstance(event, Login):
@@ -143,15 +151,17 @@ class Connection(Conversation[Session]):
     async def _login(self, event: Login) -> None:
         """Order of work: credentials, lock, listing, reply (RFC 1939 section 4)."""
         try:
-            principal = self._principal or await self._gate.identify(event, self._session.failed_logins, self._tls)
+            gate = self._at_gate()
+            principal = self._principal or await gate.identify(event, self._session.failed_logins, self._tls)
         except AuthenticationFailed:
             # P-039: the delay also hides what the check cost.  P-045: it grows.
-            await self._delay(self._gate.due)
+            await self._delay(gate.due)
             raise
         self._user, self._mechanism = principal.user, event.mechanism
         self._logged_in(principal, await self._service.store.open(principal))
 
     def _logged_in(self, principal: Principal, maildrop: Maildrop) -> None:
+        self._gate = self._principal = None
         self._maildrop = maildrop
         self._prompt = cast("Prompt", maildrop) if _is_prompt(type(maildrop)) else None
         self._wire.logged_in()
@@ -211,7 +221,8 @@ class Connection(Conversation[Session]):
         await self._maildrop.close()
 
     def _hang_up(self) -> None:
-        self._gate.close()
+        if self._gate is not None:
+            self._gate.close()
         super()._hang_up()
 
     def _log_session(self) -> None:

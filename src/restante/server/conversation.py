@@ -33,7 +33,7 @@ class SansIo(Protocol):
     def input_octets(self) -> int: ...
     def receive_data(self, data: bytes) -> None: ...
     def receive_eof(self) -> None: ...
-    def data_to_send(self) -> bytes: ...
+    def pieces_to_send(self) -> list[bytes]: ...
     def next_event(self) -> Any: ...
     def end(self, reason: str) -> None: ...
     def abandon(self, reason: str) -> None: ...
@@ -52,6 +52,30 @@ class Conversation(ABC, Generic[S]):
         server: which this connection belongs to.
         wire: what carries its octets.
     """
+
+    __slots__ = (
+        "_continuing",
+        "_departed",
+        "_eof",
+        "_leaving",
+        "_loop",
+        "_lost",
+        "_peer",
+        "_reading",
+        "_sent",
+        "_server",
+        "_service",
+        "_session",
+        "_started",
+        "_task",
+        "_unsent",
+        "_waiter",
+        "_waiting_for_peer",
+        "_watched_until",
+        "_wire",
+        "_writing_paused",
+        "active",
+    )
 
     log: ClassVar[logging.Logger]
     _session: S
@@ -214,8 +238,7 @@ class Conversation(ABC, Generic[S]):
             return
         self._flush()
         if isinstance(event, StartTLS):
-            if data := session.data_to_send():  # a peer that read slowly has it before the handshake all the same
-                self._wire.write(data)
+            self._send()  # a peer that read slowly has it before the handshake all the same
             self._wire.start_tls(event.leftover)
         elif event is not None:
             self._begin_work(event)
@@ -249,12 +272,15 @@ class Conversation(ABC, Generic[S]):
 
     def _flush(self) -> None:
         """Send what there is, if the peer has read what was sent before."""
-        if self._writing_paused or self._lost:
-            return
-        data = self._session.data_to_send()
-        if data:
-            self._sent += len(data)
-            self._wire.write(data)
+        if not self._writing_paused and not self._lost:
+            self._send()
+
+    def _send(self) -> None:
+        pieces = self._session.pieces_to_send()
+        if pieces:
+            for piece in pieces:
+                self._sent += len(piece)
+            self._wire.write(pieces)
 
     def _throttle(self) -> None:
         """Read no further while the session is far behind (P-277)."""
@@ -361,10 +387,7 @@ class Conversation(ABC, Generic[S]):
             self._server.forget(self)
         if self._lost or self._wire.transport.is_closing():
             return
-        data = self._session.data_to_send()
-        self._sent += len(data)
-        if data:
-            self._wire.write(data)
+        self._send()
         if self._eof or not (self._lingering and self._wire.transport.can_write_eof()):
             self._wire.close()
             return

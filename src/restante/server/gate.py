@@ -24,6 +24,8 @@ class Gate:
         is_gone: says whether the peer has left.
     """
 
+    __slots__ = ("_attempt", "_guesses", "_is_gone", "_peer", "_service", "due")
+
     def __init__(self, service: Service, guesses: Guesses, peer: Peer, is_gone: Callable[[], bool]) -> None:
         self._is_gone = is_gone
         self.due = 0.0

@@ -173,6 +173,8 @@ class Guesses:
 class Attempt:
     """A login that is being looked at; it ends by `succeeded`, `failed` or `undecided`."""
 
+    __slots__ = ("_guesses", "account", "address", "named", "pair", "secret")
+
     def __init__(self, guesses: Guesses, host: str, user: str, secret: int) -> None:
         self.pair: Key = hash((host, user))
         self.address: Key = hash(("address", host))

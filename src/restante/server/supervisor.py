@@ -15,6 +15,7 @@ import uvloop
 from restante.server import heap
 from restante.server.housekeeping import keep_house
 from restante.server.listener import Listening, Server, Shared
+from restante.server.rehearsal import rehearse
 from restante.server.service import Service
 from restante.server.systemd import ServiceManager
 
@@ -99,6 +100,7 @@ async def _serve(
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # a worker was forked with them held back
     if family:
         loop.add_reader(family.parent, asked_to_stop.set)
+    await rehearse()
     await server.start(listening)
     ready()
     manager.ready()

@@ -207,9 +207,9 @@ class TlsFilter:
             self.closed = True
         return b"".join(pieces)
 
-    def write(self, octets: bytes) -> None:
+    def write(self, pieces: Sequence[bytes]) -> None:
         """Encrypt octets; `to_send` has the records."""
-        rest = memoryview(octets)
+        rest = memoryview(b"".join(pieces))  # each write ends with a record of its own
         while rest:
             rest = rest[self._object.write(rest) :]
 

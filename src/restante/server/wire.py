@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 from restante.protocol import strangers
@@ -62,6 +62,23 @@ class Wire(asyncio.BufferedProtocol):
         make_upper: makes what the octets are for, once it is known who is there.
     """
 
+    __slots__ = (
+        "_counted",
+        "_early",
+        "_handshaking",
+        "_logged_in",
+        "_make_upper",
+        "_server",
+        "_service",
+        "_take",
+        "_timer",
+        "_upper",
+        "door",
+        "peer",
+        "tls",
+        "transport",
+    )
+
     transport: asyncio.Transport
     peer: Peer
 
@@ -73,7 +90,8 @@ class Wire(asyncio.BufferedProtocol):
         self._service = server.service
         self._make_upper = make_upper
         self._upper: Upper | None = None
-        self._take: Callable[[bytes], None] = _ignore
+        self._take: Callable[[Wire, bytes], None] = _ignore
+        """A function and no method, which would take memory for each connection."""
         self._early = b""
         """What has come of a PROXY header or of the first TLS record."""
         self._timer: asyncio.TimerHandle | None = None
@@ -90,7 +108,7 @@ class Wire(asyncio.BufferedProtocol):
         if self._server.stopping:
             self.transport.abort()
         elif self.door.proxy_networks and self.peer.is_in(self.door.proxy_networks):
-            self._take = self._take_proxy_header
+            self._take = Wire._take_proxy_header
             self._begin_timer("no PROXY header")
         else:
             self._identified(b"")
@@ -101,11 +119,11 @@ class Wire(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what was read."""
-        self._take(bytes(self._server.buffer[:nbytes]))
+        self._take(self, bytes(self._server.buffer[:nbytes]))
 
     def eof_received(self) -> bool:
         """The peer sends nothing more."""
-        if self._upper is None or self._take in (self._take_hello, self._take_handshake):
+        if self._upper is None or self._take in (Wire._take_hello, Wire._take_handshake):
             return False
         return self._upper.eof()
 
@@ -133,12 +151,15 @@ class Wire(asyncio.BufferedProtocol):
 
     # -- called from above --------------------------------------------------------------------------
 
-    def write(self, octets: bytes) -> None:
-        """Send octets."""
+    def write(self, pieces: Sequence[bytes]) -> None:
+        """Send octets, which are in one piece or more."""
         if self.tls is not None:
-            self.tls.write(octets)
-            octets = self.tls.to_send()
-        self.transport.write(octets)
+            self.tls.write(pieces)
+            self.transport.write(self.tls.to_send())
+        elif len(pieces) == 1:
+            self.transport.write(pieces[0])
+        else:
+            self.transport.writelines(pieces)
 
     def start_tls(self, leftover: bytes) -> None:
         """Begin a handshake (RFC 2595 section 4).
@@ -146,10 +167,10 @@ class Wire(asyncio.BufferedProtocol):
         Args:
             leftover: octets that have come already: they are the handshake's, never what comes inside TLS (P-232).
         """
-        self._take = self._take_hello
+        self._take = Wire._take_hello
         self._begin_timer("no TLS handshake after STLS")
         if leftover:
-            self._take(leftover)
+            self._take(self, leftover)
 
     def close(self) -> None:
         """Close, after what was written is sent; TLS says so, and waits for nobody (P-237)."""
@@ -211,12 +232,12 @@ class Wire(asyncio.BufferedProtocol):
         self._server.census.enter(self.peer.host)
         self._counted = True
         if self.door.tls == "implicit":
-            self._take = self._take_hello
+            self._take = Wire._take_hello
             self._begin_timer("no TLS handshake")
         else:
             self._open()
         if rest:
-            self._take(rest)
+            self._take(self, rest)
 
     def _no_room(self) -> str:
         census, limits = self._server.census, self._service.limits
@@ -235,7 +256,7 @@ class Wire(asyncio.BufferedProtocol):
 
     def _open(self) -> None:
         """From now on it is POP3, or mail that comes in."""
-        self._take = self._take_records if self.tls is not None else self._take_octets
+        self._take = Wire._take_records if self.tls is not None else Wire._take_octets
         if self._upper is None:
             self._upper = self._make_upper(self)
             self._upper.opened()
@@ -283,9 +304,9 @@ class Wire(asyncio.BufferedProtocol):
             return
         assert self._service.certificates is not None
         self._handshaking = TlsFilter(self._service.certificates.context(wishes.host), wishes.host)
-        self._take = self._take_handshake
+        self._take = Wire._take_handshake
         records, self._early = self._early, b""
-        self._take(records)
+        self._take(self, records)
 
     def _take_handshake(self, records: bytes) -> None:
         self._handshaking.receive(records)
@@ -301,7 +322,7 @@ class Wire(asyncio.BufferedProtocol):
         self._end_timer()
         self.tls = self._handshaking
         self._open()
-        self._take(b"")  # what came behind the handshake in one piece
+        self._take(self, b"")  # what came behind the handshake in one piece
 
     # -- the end ------------------------------------------------------------------------------------
 
@@ -329,5 +350,5 @@ class Wire(asyncio.BufferedProtocol):
             self._timer = None
 
 
-def _ignore(_octets: bytes) -> None:
+def _ignore(_wire: Wire, _octets: bytes) -> None:
     """These are a peer's last words."""

@@ -128,6 +128,11 @@ class MailSession:
         """Return, and forget, the octets to send now."""
         return self._output.take()
 
+    def pieces_to_send(self) -> list[bytes]:
+        """Do the same; what is said here is short, so it is one piece, or none."""
+        octets = self._output.take()
+        return [octets] if octets else []
+
     def end(self, reason: str, last_word: Reply | None = None) -> None:
         """End the session: nothing more is parsed, what waits to be sent may still be sent."""
         if not self.closed:

@@ -214,7 +214,7 @@ class MaildirStore:
             known,
             snapshot,
             lock,
-            Quota(folder, self._quota),
+            self._quota,
             keep=self._undo > 0,
             prompt=prompt,
         )

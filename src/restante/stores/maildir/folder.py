@@ -31,6 +31,8 @@ class Folder:
         path: the folder that holds ``tmp``, ``new`` and ``cur``.
     """
 
+    __slots__ = ("path",)
+
     def __init__(self, path: str) -> None:
         self.path = path
 

@@ -60,6 +60,8 @@ class Quota:
         configured: by the site; None: what the file itself says, and without a file there is no quota (M-016).
     """
 
+    __slots__ = ("_configured", "_folder", "_path")
+
     def __init__(self, folder: Folder, configured: Limits | None = None) -> None:
         self._folder = folder
         self._path = folder.join(NAME)

@@ -13,12 +13,14 @@ from restante.stores.files import condition, in_thread
 from restante.stores.maildir import adopting, listing, prompt
 from restante.stores.maildir.folder import SEARCHES, Folder
 from restante.stores.maildir.measuring import examine, is_as_measured
-from restante.stores.maildir.quota import Quota
+from restante.stores.maildir.quota import Limits, Quota
 from restante.stores.maildir.records import DIRECTORIES, Change, Key, Memory, Paths, Snapshot, Stamp, Stored
 from restante.stores.maildir.removal import remove
 
 _NOWHERE: Mapping[Key, Paths] = {}
 """Most sessions never look for files that have moved."""
+_NOBODY: frozenset[int] = frozenset()
+"""An empty set of its own would take 216 octets."""
 
 
 class MaildirMaildrop:
@@ -30,10 +32,27 @@ class MaildirMaildrop:
         known: what is in memory and index.
         snapshot: what is in it.
         lock: descriptor of the lock.
-        quota: of the maildrop.
+        quota: that the site has set.
         keep: whether deleted messages can be brought back.
         prompt: it is on a disk of this machine.
     """
+
+    __slots__ = (
+        "_changed",
+        "_folder",
+        "_keep",
+        "_known",
+        "_lock",
+        "_looked",
+        "_memory",
+        "_now",
+        "_places",
+        "_prompt",
+        "_quota",
+        "_snapshot",
+        "_suspects",
+        "listing",
+    )
 
     def __init__(  # noqa: PLR0913
         self,
@@ -42,7 +61,7 @@ class MaildirMaildrop:
         known: Snapshot,
         snapshot: Snapshot,
         lock: int,
-        quota: Quota,
+        quota: Limits | None,
         *,
         keep: bool,
         prompt: bool,
@@ -57,7 +76,7 @@ class MaildirMaildrop:
         self._prompt = prompt
         self._now: list[Stored] | tuple[Stored, ...] = snapshot.messages
         """The messages as far as is known now; a list once it differs from the snapshot."""
-        self._suspects: frozenset[int] = frozenset()
+        self._suspects = _NOBODY
         self._places: Mapping[Key, Paths] = _NOWHERE
         """What the last look for files found, and what the folders were like then."""
         self._looked: Sequence[Stamp] = ()
@@ -154,7 +173,7 @@ class MaildirMaildrop:
         except UpdateIncomplete:
             self._save(marked, complete=False)  # what is still there is looked at anew
             raise
-        self._quota.note_names([(stored.path, stored.size) for stored in removed], -1)
+        Quota(self._folder, self._quota).note_names([(stored.path, stored.size) for stored in removed], -1)
         self._save(marked)
 
     def _save(self, gone: Collection[Stored] = (), *, complete: bool = True) -> None:
@@ -165,7 +184,7 @@ class MaildirMaildrop:
             complete: they are not; else some may be, in a folder that looks as it did.
         """
         unclear = [number for number in self._suspects if not self._measure_again(number)]
-        self._suspects = frozenset()
+        self._suspects = _NOBODY
         known, looked, self._changed = self._known, self._snapshot, False
         change = Change(gone)
         if self._now is not known.messages:
