@@ -58,7 +58,10 @@ def main() -> int:
             print(f"Without Dovecot: {missing}")
         print(f"{options.rounds} rounds, interleaved; Python {sys.version.split()[0]}")
         if rows:
-            _table(folder, rows, options.rounds)
+            print("\nMicroseconds of server CPU for each unit:\n")
+            print(HEAD, flush=True)
+            for key in dict.fromkeys(row.key for row in rows):
+                _measure(folder / key, [row for row in rows if row.key == key], options.rounds, key)
         if specials:
             special.table(folder, specials, options.rounds)
         if of_others:
@@ -66,7 +69,9 @@ def main() -> int:
     return 0
 
 
-def _table(folder: Path, rows: Sequence[Row], rounds: int) -> None:
+def _measure(folder: Path, rows: Sequence[Row], rounds: int, key: str) -> None:
+    """Print the lines of rows that have certificates of one kind."""
+    folder.mkdir()
     kinds = list(dict.fromkeys(row.kind for row in rows))
     for server in ("restante", "dovecot"):
         for kind in kinds:
@@ -74,16 +79,14 @@ def _table(folder: Path, rows: Sequence[Row], rounds: int) -> None:
     users = [f"{kind.name}{number}".encode() for kind in kinds for number in range(kind.users)]
     workers = os.cpu_count() or 1
     with ExitStack() as stack:
-        ours = stack.enter_context(restante(folder, workers, users, tls=True))
+        ours = stack.enter_context(restante(folder, workers, users, tls=key))
         peers = {False: [ours], True: [ours]}
         if not dovecot_missing():
             _let_dovecot_read(folder / "users", users)
-            peers[False].append(stack.enter_context(dovecot(folder, workers, tls=True, name="Dovecot")))
+            peers[False].append(stack.enter_context(dovecot(folder, workers, tls=key, name="Dovecot")))
             if any(row.durable for row in rows):
-                durable = dovecot(folder, workers, "optimized", tls=True, name="Dovecot durable")
+                durable = dovecot(folder, workers, "optimized", tls=key, name="Dovecot durable")
                 peers[True].append(stack.enter_context(durable))
-        print("\nMicroseconds of server CPU for each unit:\n")
-        print(HEAD, flush=True)
         for row in rows:
             print(_measured(folder, row, peers[row.durable], rounds, workers), flush=True)
 
@@ -118,7 +121,7 @@ def _measured(folder: Path, row: Row, peers: Sequence[Peer], rounds: int, worker
         for which in (0, 1):
             pairs = zip(ours.costs, theirs.costs, strict=True)
             line.append(ratios([(our[which], their[which]) for our, their in pairs]))
-        line.insert(-1, f"{row.target:g}")
+        line.insert(-1, f"{row.target:g}" if row.target else "-")
     else:
         line += ["-", f"{row.target:g}", "-"]
     return f"| {' | '.join(line)} |"

@@ -167,7 +167,7 @@ def main() -> None:
         if os.geteuid() == 0:
             for path in (maildir, *maildir.rglob("*")):
                 os.chown(path, OWNER, OWNER)
-        with restante(folder, workers=1, users=(b"big", b"other"), tls=True) as peer:
+        with restante(folder, workers=1, users=(b"big", b"other"), tls="ECDSA") as peer:
             session(peer.port)
             latency(peer.port, arguments.sessions)  # warm
             print(f"{'abuse':58} {'memory':>12} {'latency':>10}")

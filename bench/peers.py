@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from restante.server.self_signed import self_signed
+import trustme
 
 USER = b"bob"
 PASSWORD = b"secret"
@@ -83,13 +83,21 @@ def restante(
     workers: int,
     users: Sequence[bytes] = (USER,),
     *,
-    tls: bool = False,
+    tls: str = "",
     stored: Callable[[bytes], bytes] = in_the_clear,
 ) -> Iterator[Peer]:
-    """This project, as `restante serve` runs it: durable, undo on, log on."""
+    """This project, as `restante serve` runs it: durable, undo on, log on.
+
+    Args:
+        folder: that holds everything.
+        workers: processes.
+        users: that there are.
+        tls: see `make_certificate`; ``""``: there is none.
+        stored: returns the password of a user, as the file of users has it.
+    """
     more = ""
     if tls:
-        make_certificate(folder)
+        make_certificate(folder, tls)
         more = '[[listener]]\nprotocol = "pop3"\naddress = "127.0.0.1:0"\ntls = "implicit"\n'
         more += '[tls]\ncertificate = "cert.pem"\nkey = "key.pem"\n'
     with _restante(folder, workers, accounts(users, stored), more) as (process, ports):
@@ -153,13 +161,21 @@ connections_before_login = 20000
         process.stdout.close()
 
 
-def make_certificate(folder: Path) -> None:
-    """Make a certificate with an ECDSA key, for all peers."""
-    if not (folder / "key.pem").exists():
-        certificate, key = self_signed("localhost", "127.0.0.1")
-        (folder / "cert.pem").write_bytes(certificate)
-        (folder / "key.pem").write_bytes(key)
+def make_certificate(folder: Path, key: str) -> None:
+    """Make a certificate, and the one that vouches for it, as authorities send them; all peers have the same.
+
+    Args:
+        folder: where to.
+        key: of both; ``ECDSA`` (P-256) or ``RSA`` (2048 bits).
+    """
+    made = folder / f"made-{key}"
+    if not made.exists():
+        kind = trustme.KeyType[key]
+        leaf = trustme.CA(key_type=kind).create_child_ca(kind).issue_cert("localhost", "127.0.0.1", key_type=kind)
+        (folder / "cert.pem").write_bytes(b"".join(pem.bytes() for pem in leaf.cert_chain_pems))
+        (folder / "key.pem").write_bytes(leaf.private_key_pem.bytes())
         (folder / "key.pem").chmod(0o600)
+        made.touch()
 
 
 def _as_nobody() -> dict[str, Any]:
@@ -253,7 +269,7 @@ def dovecot(  # noqa: PLR0913
     workers: int,
     fsync: str = "never",
     *,
-    tls: bool = False,
+    tls: str = "",
     tuned: bool = True,
     name: str = "Dovecot",
     cached: bool = False,
@@ -264,7 +280,7 @@ def dovecot(  # noqa: PLR0913
         folder: that holds everything.
         workers: processes.
         fsync: ``never``, or ``optimized``, its default: when mail comes in.
-        tls: on a port of its own, too.
+        tls: on a port of its own, too; see `make_certificate`.
         tuned: as its manual says for speed; else as it is after it is installed.
         name: in the table.
         cached: accounts come from a database, so that its cache holds them; those of a file never get into it.
@@ -277,7 +293,7 @@ def dovecot(  # noqa: PLR0913
     port, lmtp_port, tls_port = ports
     configuration = folder / f"{name}.conf".replace(" ", "-").lower()
     if tls:
-        make_certificate(folder)
+        make_certificate(folder, tls)
     words = {"user": "nobody", "group": "nogroup", "uid": 65534, "gid": 65534, "fsync": fsync}
     words |= {"reused": 1000 if tuned else 1, "login_count": 0 if tuned else 1, "workers": workers if tuned else 0}
     words |= {"port": port, "lmtp_port": lmtp_port, "tls_port": tls_port if tls else 0, "tls": "yes" if tls else "no"}

@@ -15,6 +15,7 @@ from restante.maildrop import Message, Prompt
 from restante.stores import maildir as store_module
 from restante.stores import systems
 from restante.stores.maildir import MaildirStore, session
+from restante.stores.maildir.disks import Disk, Steps
 from tests.stores.test_contract import BOB, contents
 from tests.stores.test_maildir import empty_maildir, put, rewrite_unseen
 
@@ -39,6 +40,13 @@ class Threads:
         self.used = 0
         for module in (store_module, session):
             self._watch(monkeypatch, module, module.in_thread)
+        do = Disk.do
+
+        async def counted(disk: Disk, steps: Steps[None]) -> None:
+            self.used += 1
+            await do(disk, steps)
+
+        monkeypatch.setattr(Disk, "do", counted)
 
     def _watch(self, monkeypatch: pytest.MonkeyPatch, module: Any, real: Callable[..., Awaitable[Any]]) -> None:
         async def in_thread(*arguments: Any, **options: Any) -> Any:

@@ -141,6 +141,11 @@ async def in_thread(function: Callable[P, T], *arguments: P.args, **options: P.k
     return await _in_pool(_threads.sessions, partial(function, *arguments, **options))
 
 
+def begin_in_thread(function: Callable[[], object]) -> None:
+    """Have something done by one of the same threads; nobody is told what comes of it."""
+    _threads.sessions.submit(function)
+
+
 async def in_delivery_thread(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
     """Do the same for a delivery: a thousand of them that wait for the disk must not keep a login from a thread."""
     return await _in_pool(_threads.deliveries, partial(function, *arguments, **options))

@@ -23,11 +23,12 @@ from restante.stores.files import PathTemplate, check_space, in_delivery_thread,
 from restante.stores.flushing import Durability
 from restante.stores.maildir import deleted, inspection, together, tracing
 from restante.stores.maildir.delivery import Incoming
+from restante.stores.maildir.disks import Disk, Disks
 from restante.stores.maildir.folder import Folder
 from restante.stores.maildir.held import Held, HeldDelivery
 from restante.stores.maildir.listing import scan
 from restante.stores.maildir.names import NameGenerator
-from restante.stores.maildir.prompt import LocalDisks, open_known
+from restante.stores.maildir.prompt import open_known
 from restante.stores.maildir.quota import Limits, Quota
 from restante.stores.maildir.records import Memory, Snapshot
 from restante.stores.maildir.removal import remove
@@ -77,7 +78,7 @@ class MaildirStore:
         self._durability = durability
         self._memory = Memory()
         self._seen = Seen()
-        self._disks = LocalDisks()
+        self._disks = Disks()
         self.held = Held()
         """What deliveries hold in memory."""
 
@@ -94,7 +95,7 @@ class MaildirStore:
             return None
         if opened.snapshot is not opened.known and opened.snapshot.messages:
             self._seen.add(folder.path)
-        return self._maildrop(folder, opened.known, opened.snapshot, opened.lock, prompt=True)
+        return self._maildrop(folder, opened.known, opened.snapshot, opened.lock, opened.disk)
 
     @asynccontextmanager
     async def deliver(self, user: str) -> AsyncIterator[HeldDelivery]:
@@ -190,7 +191,7 @@ class MaildirStore:
         self._make(folder)
         lock = folder.lock()
         try:
-            self._disks.learn(folder, lock)
+            disk = self._disks.learn(folder, lock)
             if self._login_delay:
                 folder.check_delay(self._login_delay)
             snapshot = scan(folder, self._memory)
@@ -205,9 +206,9 @@ class MaildirStore:
             os.close(lock)  # P-043: released before the reply
             raise
         _ = snapshot.listing.octets, snapshot.listing.ascii  # worked out here, where nobody waits for it
-        return self._maildrop(folder, snapshot, snapshot, lock, prompt=self._disks.holds(os.fstat(lock).st_dev))
+        return self._maildrop(folder, snapshot, snapshot, lock, disk)
 
-    def _maildrop(self, folder: Folder, known: Snapshot, snapshot: Snapshot, lock: int, *, prompt: bool) -> Maildrop:
+    def _maildrop(self, folder: Folder, known: Snapshot, snapshot: Snapshot, lock: int, disk: Disk | None) -> Maildrop:
         return MaildirMaildrop(
             folder,
             self._memory,
@@ -216,7 +217,7 @@ class MaildirStore:
             lock,
             self._quota,
             keep=self._undo > 0,
-            prompt=prompt,
+            disk=disk,
         )
 
     def _without_expired(self, folder: Folder, snapshot: Snapshot, days: int) -> Snapshot:

@@ -13,6 +13,7 @@ from restante.errors import MaildropInUse, PermanentFailure
 from restante.stores import systems
 from restante.stores.files import READ_FLAGS
 from restante.stores.maildir import glance, ids, index
+from restante.stores.maildir.disks import Disk, Disks
 from restante.stores.maildir.folder import Folder
 from restante.stores.maildir.measuring import is_as_measured
 from restante.stores.maildir.records import Memory, Snapshot, Stored
@@ -20,35 +21,20 @@ from restante.stores.maildir.records import Memory, Snapshot, Stored
 _LOCK_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
-class LocalDisks:
-    """Remembers which disks belong to this machine."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, bool] = {}
-
-    def learn(self, folder: Folder, descriptor: int) -> None:
-        """Look where a Maildir is; blocks."""
-        device = os.fstat(descriptor).st_dev
-        if device not in self._known:
-            self._known[device] = systems.is_local(folder.path)
-
-    def holds(self, device: int) -> bool:
-        """Say whether that device is known to be one of them."""
-        return self._known.get(device, False)
-
-
 class Opened(NamedTuple):
     """A Maildir that is locked."""
 
     lock: int
     """Descriptor of the lock."""
+    disk: Disk
+    """On which it is."""
     known: Snapshot
     """What is remembered of it."""
     snapshot: Snapshot
     """What is in it."""
 
 
-def open_known(folder: Folder, memory: Memory, disks: LocalDisks) -> Opened | None:
+def open_known(folder: Folder, memory: Memory, disks: Disks) -> Opened | None:
     """Lock a Maildir in which there is nothing but new mail since it was last opened; None: a thread must look.
 
     Raises:
@@ -61,14 +47,15 @@ def open_known(folder: Folder, memory: Memory, disks: LocalDisks) -> Opened | No
         return None
     try:
         status = os.fstat(lock)
-        if disks.holds(status.st_dev) and status.st_nlink == 1:
+        disk = disks.at(status.st_dev)
+        if disk is not None and status.st_nlink == 1:
             folder.check_links()
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             known = _known(folder, memory)
             snapshot = None if known is None else _now(folder, known, memory)
             if known is not None and snapshot is not None:
                 # Whoever closes it writes what has come into the index, which nobody waits for here.
-                return Opened(lock, snapshot if snapshot.messages is known.messages else known, snapshot)
+                return Opened(lock, disk, snapshot if snapshot.messages is known.messages else known, snapshot)
     except BlockingIOError:
         os.close(lock)
         raise MaildropInUse(folder.path) from None

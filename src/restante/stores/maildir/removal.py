@@ -7,11 +7,19 @@ from collections.abc import Iterable
 
 from restante.errors import PermanentFailure, UpdateIncomplete
 from restante.stores.files import sync_directory, unlink_if_there
+from restante.stores.maildir.disks import Steps, complete
 from restante.stores.maildir.folder import SEARCHES, Folder
 from restante.stores.maildir.records import Paths, Stored
 
 
 def remove(folder: Folder, messages: Iterable[Stored], listing: Iterable[Stored], *, keep: bool) -> list[Stored]:
+    """Do what `removing` does, without a pause."""
+    return complete(removing(folder, messages, listing, keep=keep))
+
+
+def removing(
+    folder: Folder, messages: Iterable[Stored], listing: Iterable[Stored], *, keep: bool
+) -> Steps[list[Stored]]:
     """Remove messages durably; one that has gone already counts as removed (P-145).
 
     Args:
@@ -49,6 +57,7 @@ def remove(folder: Folder, messages: Iterable[Stored], listing: Iterable[Stored]
             left = {place[0]: (stored, place[1]) for stored, place in found if place is not None}
         else:
             problems += [f"{folder.join(paths[-1])} is renamed faster than we can follow" for _, paths in left.values()]
+        yield
         # The new place before the old ones: after a power cut a message may stand in both, never in none.
         for directory in ([folder.ours("deleted")] if keep else []) + [folder.join(one) for one in sorted(touched)]:
             sync_directory(directory)

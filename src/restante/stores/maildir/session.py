@@ -11,14 +11,19 @@ from restante.errors import TemporaryFailure, UpdateIncomplete
 from restante.maildrop import Given, MessageFile
 from restante.stores.files import condition, in_thread
 from restante.stores.maildir import adopting, listing, prompt
+from restante.stores.maildir.disks import Disk, Steps, complete
 from restante.stores.maildir.folder import SEARCHES, Folder
 from restante.stores.maildir.measuring import examine, is_as_measured
 from restante.stores.maildir.quota import Limits, Quota
 from restante.stores.maildir.records import DIRECTORIES, Change, Key, Memory, Paths, Snapshot, Stamp, Stored
-from restante.stores.maildir.removal import remove
+from restante.stores.maildir.removal import removing
 
 _NOWHERE: Mapping[Key, Paths] = {}
 """Most sessions never look for files that have moved."""
+LITTLE = 16
+"""Messages removed at once that others may have to wait for."""
+FEW = 1000
+"""Messages of a maildrop of which that goes."""
 _NOBODY: frozenset[int] = frozenset()
 """An empty set of its own would take 216 octets."""
 
@@ -34,11 +39,12 @@ class MaildirMaildrop:
         lock: descriptor of the lock.
         quota: that the site has set.
         keep: whether deleted messages can be brought back.
-        prompt: it is on a disk of this machine.
+        disk: of this machine, on which it is; None: it is elsewhere.
     """
 
     __slots__ = (
         "_changed",
+        "_disk",
         "_folder",
         "_keep",
         "_known",
@@ -47,7 +53,6 @@ class MaildirMaildrop:
         "_memory",
         "_now",
         "_places",
-        "_prompt",
         "_quota",
         "_snapshot",
         "_suspects",
@@ -64,7 +69,7 @@ class MaildirMaildrop:
         quota: Limits | None,
         *,
         keep: bool,
-        prompt: bool,
+        disk: Disk | None,
     ) -> None:
         self._folder = folder
         self._memory = memory
@@ -73,7 +78,7 @@ class MaildirMaildrop:
         self._lock = lock
         self._quota = quota
         self._keep = keep
-        self._prompt = prompt
+        self._disk = disk
         self._now: list[Stored] | tuple[Stored, ...] = snapshot.messages
         """The messages as far as is known now; a list once it differs from the snapshot."""
         self._suspects = _NOBODY
@@ -94,7 +99,7 @@ class MaildirMaildrop:
         stored, listed = self._now[number - 1], self.listing[number - 1]
         if stored.message is not listed and stored.message != listed:
             return None
-        descriptor = prompt.open_message(self._folder, stored) if self._prompt else -1
+        descriptor = prompt.open_message(self._folder, stored) if self._disk is not None else -1
         return None if descriptor < 0 else (descriptor, stored.size)
 
     def _retrieve(self, number: int) -> BinaryIO:
@@ -164,12 +169,20 @@ class MaildirMaildrop:
 
     async def update(self, deleted: Collection[int]) -> None:
         """See `Maildrop.update`."""
-        await in_thread(self._update, [self._now[number - 1] for number in sorted(deleted)])
+        marked = [self._now[number - 1] for number in sorted(deleted)]
+        await self._do(self._updating(marked), quick=len(marked) <= LITTLE)
 
-    def _update(self, marked: list[Stored]) -> None:
+    async def _do(self, steps: Steps[None], *, quick: bool = True) -> None:
+        """Do something in a thread; with others if none of them has to wait long for it."""
+        if quick and self._disk is not None and len(self.listing) <= FEW:
+            await self._disk.do(steps)
+        else:
+            await in_thread(complete, steps)
+
+    def _updating(self, marked: list[Stored]) -> Steps[None]:
         self._changed = True
         try:
-            removed = remove(self._folder, marked, self._now, keep=self._keep)
+            removed = yield from removing(self._folder, marked, self._now, keep=self._keep)
         except UpdateIncomplete:
             self._save(marked, complete=False)  # what is still there is looked at anew
             raise
@@ -225,9 +238,13 @@ class MaildirMaildrop:
             return
         lock, self._lock = self._lock, -1
         try:
-            await in_thread(self._save)
+            await self._do(self._saving())
         finally:
             os.close(lock)
+
+    def _saving(self) -> Steps[None]:
+        yield  # there is nothing to move
+        self._save()
 
     # -- ids of another server ----------------------------------------------------------------------
 
