@@ -33,8 +33,8 @@ def authority_pem() -> bytes:
 
 
 @functools.cache
-def certificate(*names: str, common_name: str | None = None) -> Pair:
-    """Make a certificate for host names, IP addresses or e-mail addresses."""
-    made = authority().issue_cert(*names, common_name=common_name)
+def certificate(*names: str, common_name: str | None = None, key: str = "ECDSA") -> Pair:
+    """Make a certificate for host names, IP addresses or e-mail addresses, with an ECDSA or RSA key."""
+    made = authority().issue_cert(*names, common_name=common_name, key_type=trustme.KeyType[key])
     chain = b"".join(blob.bytes() for blob in made.cert_chain_pems)
     return Pair(chain, made.private_key_pem.bytes())

@@ -1,15 +1,14 @@
 """Channel bindings: what ties a login to the TLS connection that it is made on (P-210, K-017).
 
-The one of type tls-exporter (RFC 9266) Python's ssl does not offer, but OpenSSL has it.  Its function is called on the
-connection that a Python object holds, whose place in the object is known
-for the Pythons named here and no others; elsewhere the binding is not announced.
+The one of type tls-exporter (RFC 9266) Python's ssl does not offer, nor which of several certificates was shown, but
+OpenSSL has both.  Its functions are called on the connection that a Python object holds, whose place in the object is
+known for the Pythons named here and no others; elsewhere the binding is not announced.
 """
 
 import ctypes
 import functools
 import ssl
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from cryptography import x509
@@ -24,29 +23,29 @@ _KNOWN = ((3, 11), (3, 12), (3, 13))
 
 
 @functools.cache
-def _export() -> Callable[..., int] | None:
-    """Find OpenSSL's function, the one in the library that this Python itself uses."""
+def _library() -> Any:
+    """Return OpenSSL, the one that this Python itself uses; None where it cannot be had."""
     if sys.implementation.name != "cpython" or sys.version_info[:2] not in _KNOWN:
         return None
+    pointer, octets, size = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t
     try:
         import _ssl  # noqa: PLC0415
 
-        function: Any = ctypes.CDLL(_ssl.__file__).SSL_export_keying_material
+        library = ctypes.CDLL(_ssl.__file__)
+        library.SSL_export_keying_material.argtypes = [pointer, octets, size, octets, size, octets, size, ctypes.c_int]
+        library.SSL_get_certificate.argtypes = [pointer]
+        library.SSL_get_certificate.restype = pointer
+        library.i2d_X509.argtypes = [pointer, pointer]
     except (ImportError, OSError, AttributeError):  # ssl is built into this Python
         return None
-    function.argtypes = [
-        ctypes.c_void_p,
-        ctypes.c_char_p,
-        ctypes.c_size_t,
-        ctypes.c_char_p,
-        ctypes.c_size_t,
-        ctypes.c_char_p,
-        ctypes.c_size_t,
-        ctypes.c_int,
-    ]
-    function.restype = ctypes.c_int
-    found: Callable[..., int] = function
-    return found
+    return library
+
+
+def _pointer(connection: ssl.SSLObject) -> int | None:
+    """Return where OpenSSL has the connection."""
+    holder = connection._sslobj  # type: ignore[attr-defined]  # noqa: SLF001
+    place = id(holder) + object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p)
+    return ctypes.c_void_p.from_address(place).value
 
 
 def exporter(connection: ssl.SSLObject) -> bytes:
@@ -55,18 +54,27 @@ def exporter(connection: ssl.SSLObject) -> bytes:
     Under TLS 1.2 it is safe only with the extended master secret (RFC 9266 section 4.2), which Python's ssl does not
     tell either; so it is there with TLS 1.3 only.
     """
-    export = _export()
-    if export is None or connection.version() != "TLSv1.3":
+    library = _library()
+    if library is None or connection.version() != "TLSv1.3":
         return b""
-    holder = connection._sslobj  # type: ignore[attr-defined]  # noqa: SLF001
-    place = id(holder) + object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p)
-    pointer = ctypes.c_void_p.from_address(place).value
     material = ctypes.create_string_buffer(OCTETS)
-    if export(pointer, material, OCTETS, LABEL, len(LABEL), b"", 0, 1) != 1:
+    done = library.SSL_export_keying_material(_pointer(connection), material, OCTETS, LABEL, len(LABEL), b"", 0, 1)
+    return material.raw if done == 1 else b""
+
+
+def shown_certificate(connection: ssl.SSLObject) -> bytes:
+    """Return the certificate that our end has shown, in DER; ``b""`` where nobody can tell."""
+    library = _library()
+    certificate = None if library is None else library.SSL_get_certificate(_pointer(connection))
+    if not certificate:
         return b""
-    return material.raw
+    encoded = ctypes.create_string_buffer(library.i2d_X509(certificate, None))
+    end = ctypes.c_void_p(ctypes.addressof(encoded))  # i2d_X509(3) moves it
+    library.i2d_X509(certificate, ctypes.addressof(end))
+    return encoded.raw
 
 
+@functools.lru_cache(100)  # a server has few certificates
 def end_point(certificate: bytes) -> bytes:
     """Return the binding of type tls-server-end-point (RFC 5929 section 4.1); ``b""``: this certificate has none.
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import ssl
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,10 @@ from restante import channel_binding
 from restante.protocol.policy import Terms
 from restante.server.certificates import end_point
 from restante.server.service import Door
+from restante.server.tls import Certificates, KeyPair, TlsFiles
+from tests.certificates import certificate
 from tests.server.office import TIMEOUT, LoopFactory, Office, until
-from tests.server.tls import client_context, office, secure
+from tests.server.tls import HOST, client_context, office, secure
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not here (apt install openssl)")
 
@@ -59,13 +62,37 @@ def test_bindings_by_version(loop_factory: LoopFactory, version: ssl.TLSVersion)
         assert ("tls-exporter" in found) == (version is ssl.TLSVersion.TLSv1_3)
 
 
+@pytest.mark.parametrize("kind", ["ECDSA", "RSA"])
+def test_certificates_with_two_kinds_of_keys(loop_factory: LoopFactory, tmp_path: Path, kind: str) -> None:
+    """P-235: the client gets the one it can check; P-210: and binds itself to that."""
+    pairs = [certificate(HOST, key=key).write(tmp_path, key) for key in ("ECDSA", "RSA")]
+    both = Certificates(TlsFiles([KeyPair(str(chain), str(key)) for chain, key in pairs]))
+    context = client_context(maximum_version=ssl.TLSVersion.TLSv1_2)
+    context.set_ciphers(f"ECDHE-{kind}-AES128-GCM-SHA256")
+    with office(loop_factory, Door("implicit"), certificates=both) as running, running.connect() as client:
+        shown = secure(client, context).getpeercert(binary_form=True)
+        client.line()
+        found = terms(running).bindings
+    assert shown == ssl.PEM_cert_to_DER_cert(certificate(HOST, key=kind).chain.decode())
+    assert found["tls-server-end-point"] == hashlib.sha256(shown).digest()
+
+
+def test_two_certificates_of_one_kind(tmp_path: Path) -> None:
+    """One of them nobody would ever see."""
+    chain, key = map(str, certificate(HOST).write(tmp_path))
+    with pytest.raises(ValueError, match=f"{chain}: for the same hosts there is another certificate"):
+        Certificates(TlsFiles([KeyPair(chain, key), KeyPair(chain, key)]))
+
+
 def test_pythons_that_nobody_has_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """There the function is not called at all."""
     monkeypatch.setattr(channel_binding, "_KNOWN", ())
-    channel_binding._export.cache_clear()
+    channel_binding._library.cache_clear()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    assert channel_binding.exporter(context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)) == b""
-    channel_binding._export.cache_clear()
+    connection = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
+    assert channel_binding.exporter(connection) == b""
+    assert channel_binding.shown_certificate(connection) == b""
+    channel_binding._library.cache_clear()
 
 
 @needs_openssl

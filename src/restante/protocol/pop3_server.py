@@ -50,8 +50,10 @@ class Session:
         "_lines",
         "_next",
         "_replies",
+        "_stage",
         "_state",
         "_transaction",
+        "closed",
         "commands",
         "end_reason",
         "failed_logins",
@@ -61,6 +63,8 @@ class Session:
     def __init__(self, features: Features, terms: Terms | None = None) -> None:
         self.end_reason = ""
         """Why the session is over, for the log; empty while it is not."""
+        self.closed = False
+        """The session is over: its state is CLOSED."""
         self.commands = 0
         """Command lines handled so far: while this grows, the client is alive (P-139)."""
         self.unfinished = False
@@ -78,6 +82,7 @@ class Session:
         self._bad_commands = 0
         self._authorization = Authorization(features, terms or Terms(), self._replies)
         self._transaction: Transaction | None = None
+        self._stage: Stage = self._authorization
         self._encoder: MessageEncoder | None = None
         self._authorization.greet()
 
@@ -87,11 +92,6 @@ class Session:
     def state(self) -> State:
         """Where the session stands; CLOSED means: send what is left, then close the connection."""
         return self._state
-
-    @property
-    def closed(self) -> bool:
-        """Say whether the session is over."""
-        return self._state is State.CLOSED
 
     @property
     def statistics(self) -> Statistics:
@@ -120,7 +120,7 @@ class Session:
         """
         self.unfinished = False
         steps = self._limits.turn
-        while self._awaiting is None and self._next is None and self._state is not State.CLOSED:
+        while self._awaiting is None and self._next is None and not self.closed:
             if self._replies.octets >= self._limits.output or steps == 0:
                 self.unfinished = True  # P-277: send what there is, and ask again
                 break
@@ -154,7 +154,8 @@ class Session:
 
     def end(self, reason: str) -> None:
         """End the session: nothing more is parsed, what waits to be sent may still be sent."""
-        if self._state is not State.CLOSED:
+        if not self.closed:
+            self.closed = True
             self._state = State.CLOSED
             self.end_reason = reason
         self._awaiting = self._next = self._encoder = None
@@ -181,6 +182,7 @@ class Session:
             ScanListing(listing, headers),
             read_only=read_only,
         )
+        self._stage = self._transaction
         self._transaction.summary()
 
     def record_found(self, record: ScramRecord) -> None:
@@ -309,10 +311,6 @@ class Session:
             self.end(named)
         return bool(named)
 
-    @property
-    def _stage(self) -> Stage:
-        return self._transaction or self._authorization
-
     def _next_line(self) -> bytes | None:
         """Return the next line, None when there is none.
 
@@ -387,7 +385,7 @@ class Session:
     def _negative(self, condition: Condition) -> Event | None:
         """Send a negative reply, and see what follows from it."""
         self._replies.error(condition)
-        if self._state is State.CLOSED:
+        if self.closed:
             return None
         if isinstance(condition, InternalError):
             self.end("internal error")
@@ -428,4 +426,4 @@ class Session:
     def _too_much_dropped(self) -> bool:
         if self._lines.dropped > self._limits.dropped:
             self.end("lines too long")
-        return self._state is State.CLOSED
+        return self.closed

@@ -36,6 +36,11 @@ def host_names(path: str) -> list[str]:
         raise ValueError(text if path in text else f"{path}: its names cannot be read: {text}") from None
 
 
+def kind_of_key(path: str) -> str:
+    """Return which kind of key a certificate is for: OpenSSL shows one certificate of each kind."""
+    return type(_certificate(path).public_key()).__name__
+
+
 def end_point(path: str) -> bytes:
     """Return the channel binding of type tls-server-end-point (P-210)."""
     return channel_binding.end_point(_certificate(path).public_bytes(Encoding.DER))

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from restante.server.certificates import end_point, host_names
+from restante import channel_binding
+from restante.server.certificates import end_point, host_names, kind_of_key
 
 log = logging.getLogger("restante.tls")
 
@@ -55,9 +56,11 @@ class Identity(NamedTuple):
 
 
 class _Context(ssl.SSLContext):
-    """Knows the binding of its certificate."""
+    """Knows the binding of its certificate, and the kinds of keys of its certificates."""
 
-    end_point = b""
+    end_point: bytes | None = b""
+    """None: it has several certificates, and each connection its own."""
+    keys: tuple[str, ...] = ()
 
 
 class Certificates:
@@ -112,28 +115,27 @@ class Certificates:
         return [(status.st_mtime_ns, status.st_ino) for status in map(os.stat, names)]
 
     def _load(self) -> tuple[ssl.SSLContext, dict[str, ssl.SSLContext]]:
-        contexts = [(_context(pair, self.files), host_names(pair.certificate)) for pair in self.files.pairs]
+        contexts: dict[frozenset[str], _Context] = {}
+        for pair in self.files.pairs:
+            # Certificates for the same hosts, one with an ECDSA key and one with an RSA key: the client chooses.
+            names = frozenset(host_names(pair.certificate))
+            if names not in contexts:
+                contexts[names] = _context(self.files)
+            _add(contexts[names], pair)
         by_name: dict[str, ssl.SSLContext] = {}
-        for context, names in contexts:
-            for name in names:
+        for hosts, context in contexts.items():
+            for name in hosts:
                 by_name.setdefault(name, context)
-        return contexts[0][0], by_name
+        return next(iter(contexts.values())), by_name
 
 
-def _context(pair: KeyPair, files: TlsFiles) -> ssl.SSLContext:
+def _context(files: TlsFiles) -> _Context:
     """Make a context (P-235): TLS 1.2 and 1.3, no compression, no renegotiation."""
     context = _Context(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_alpn_protocols(["pop3"])  # P-242
-    for name in (pair.certificate, pair.key):
-        with open(name, "rb"):  # noqa: PTH123  (OpenSSL does not say which of the two it cannot read)
-            pass
-    try:
-        context.load_cert_chain(pair.certificate, pair.key, password=_no_password)
-    except ssl.SSLError as error:
-        raise ValueError(f"{pair.certificate}, {pair.key}: not a PEM chain and its key: {_reason(error)}") from None
     if files.client_ca:
         try:
             context.load_verify_locations(files.client_ca)
@@ -141,8 +143,23 @@ def _context(pair: KeyPair, files: TlsFiles) -> ssl.SSLContext:
             raise ValueError(f"{files.client_ca}: no PEM certificates: {_reason(error)}") from None
         required = files.client_certificate == "required"
         context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
-    context.end_point = end_point(pair.certificate)
     return context
+
+
+def _add(context: _Context, pair: KeyPair) -> None:
+    """Add a certificate to a context."""
+    for name in (pair.certificate, pair.key):
+        with open(name, "rb"):  # noqa: PTH123  (OpenSSL does not say which of the two it cannot read)
+            pass
+    kind = kind_of_key(pair.certificate)
+    if kind in context.keys:
+        raise ValueError(f"{pair.certificate}: for the same hosts there is another certificate with this kind of key")
+    try:
+        context.load_cert_chain(pair.certificate, pair.key, password=_no_password)
+    except ssl.SSLError as error:
+        raise ValueError(f"{pair.certificate}, {pair.key}: not a PEM chain and its key: {_reason(error)}") from None
+    context.end_point = None if context.keys else end_point(pair.certificate)
+    context.keys += (kind,)
 
 
 def _no_password() -> str:
@@ -228,6 +245,13 @@ class TlsFilter:
         return Identity(
             f"{self._object.version()} {cipher[0] if cipher else '?'}",
             self._host,
-            context.end_point if isinstance(context, _Context) else b"",
+            self._end_point(context),
             self._object.getpeercert(binary_form=True) or b"",
         )
+
+    def _end_point(self, context: ssl.SSLContext) -> bytes:
+        known = context.end_point if isinstance(context, _Context) else b""
+        if known is not None:
+            return known
+        shown = channel_binding.shown_certificate(self._object)
+        return channel_binding.end_point(shown) if shown else b""
