@@ -380,7 +380,7 @@ def test_multiparts_too_deep_are_not_looked_into() -> None:
 @pytest.mark.parametrize("size", [FIELD_OCTETS - 1, FIELD_OCTETS, FIELD_OCTETS + 1, 3 * FIELD_OCTETS])
 @pytest.mark.parametrize("ending", ["", "\n\nü", "\n x\nY: ö\n\nü", "\nY: ö\n\nü"])
 def test_fields_too_long_to_be_held(size: int, ending: str) -> None:
-    """Memory is bounded: ``?`` stands in a field longer than 64 KiB, wherever the message is cut."""
+    """Memory is bounded: ``?`` stands in a field that is too long, wherever the message is cut."""
     long = ("X: ü " + "x" * size)[: size - 3]
     message = crlf(long + ending)
     surrogate, needed = convert(message)
@@ -398,7 +398,7 @@ def test_fields_too_long_to_be_held(size: int, ending: str) -> None:
 
 def test_work_is_bounded() -> None:
     """P-256: in a header of megabytes ``?`` stands in the fields after the first one."""
-    rest = "x" * 25000
+    rest = "x" * 5000
     fields = CONVERTED_OCTETS // len(crlf(f"X: ü {rest}\n"))
     surrogate = converted(f"X: ü {rest}\n" * (fields + 2))
     assert surrogate == crlf(f"X: =?UTF-8?B?w7w=?=\n {rest}\n" * fields + f"X: ?? {rest}\n" * 2)
@@ -410,7 +410,7 @@ def test_a_long_field_that_is_ascii_stays() -> None:
     message = crlf(long + "\n\nSubject: ü\n".encode())
     assert convert(message) == (message, False)
     assert convert(message, FIELD_OCTETS + 100) == (message, False)
-    grown, needed = convert(crlf("Content-Type: message/rfc822; x=" + "ü" * 15000 + "\n\nSubject: ü\n"))
+    grown, needed = convert(crlf("Content-Type: message/rfc822; x=" + "ü" * 6000 + "\n\nSubject: ü\n"))
     assert needed
     assert grown.endswith("\r\nSubject: ü\r\n".encode())
     assert convert(grown) == (grown, False)

@@ -235,6 +235,44 @@ async def test_what_changes_during_the_look(
     assert list(maildrop.listing) == await fresh(maildir)
 
 
+async def test_a_header_that_takes_long_to_convert(store: MaildirStore, maildir: Path, threads: Threads) -> None:
+    """Who sends it stops nobody: thousands of addresses that are not ASCII (P-256) are left to a thread."""
+    await listing(store)
+    deliver(maildir, octets=b"To: %b\n\nbody\n" % (b"\xff," * glance.RAW))
+    threads.used = 0
+    maildrop = await store.open(BOB)
+    assert threads.used == 1
+    assert len(maildrop.listing) == 3
+    assert maildrop.listing[2].surrogate > 0
+    await maildrop.close()
+
+
+async def test_text_that_is_not_ascii(store: MaildirStore, maildir: Path, threads: Threads) -> None:
+    """Of a body nothing is converted."""
+    await listing(store)
+    deliver(maildir, octets=b"Subject: \xc3\xbc\n\n" + b"\xc3\xbc\n" * glance.RAW)
+    maildrop = await at_once(store, threads)
+    assert maildrop.listing[2].surrogate > 0
+    await maildrop.close()
+
+
+async def test_a_defect_does_not_keep_the_lock(
+    store: MaildirStore, maildir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P-043: whatever goes wrong while a message of a stranger is looked at."""
+    await listing(store)
+    deliver(maildir)
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(glance, "measured", fail)
+        with pytest.raises(MemoryError):
+            await store.open(BOB)
+    await (await store.open(BOB)).close()
+
+
 @pytest.mark.parametrize("seed", range(30))
 async def test_random_mail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: Threads, seed: int) -> None:
     """M-006, M-010, P-124, P-125: two workers, deliveries, QUIT, other programs and a clock that jumps."""

@@ -12,13 +12,13 @@ from typing import NamedTuple
 from restante.protocol.framing import CrlfLines
 from restante.protocol.surrogate_headers import REPLACED, ascii_field, split_parameters, unfolded, unquoted
 
-FIELD_OCTETS = 32768
+FIELD_OCTETS = 12288
 """The longest header field that is held and converted, in octets; in longer ones ``?`` replaces what is not ASCII."""
 
-CONVERTED_OCTETS = 65536
+CONVERTED_OCTETS = 16384
 """How much of the fields of one message is converted, in octets; ``?`` replaces what is not ASCII in later ones.
 
-No message for people comes near it: it bounds the work that one for machines can make.
+No message for people comes near it: it bounds the work that one for machines can make, some fifty milliseconds.
 """
 
 DELIMITER_OCTETS = 1000

@@ -7,9 +7,9 @@ import os
 
 from restante.maildrop import MessageFile
 
-PIECE = 65536
+PIECE = 131072
 """Octets read at a time."""
-PIECES = 4
+PIECES = 2
 """So many are sent before others have their turn (P-295)."""
 
 WHOLE = 262144

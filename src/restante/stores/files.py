@@ -121,6 +121,21 @@ def condition(error: OSError) -> Condition:
     return kind(str(error))
 
 
+class _Pool(ThreadPoolExecutor):
+    """Takes what is asked for, or says that it does not: the library's puts it into the queue first, and may then fail.
+
+    It would be done all the same, some time, by a thread that works already, for somebody who was told that it is not.
+    """
+
+    def _adjust_thread_count(self) -> None:
+        try:
+            super()._adjust_thread_count()  # one more thread, if none is idle
+        except RuntimeError as error:  # the system has no room for it
+            if not self._threads:
+                self._work_queue.get_nowait()
+                raise TemporaryFailure(str(error)) from error
+
+
 class _Threads:
     """More threads than there are cores: most wait for a disk, and nobody's must keep the others from a thread."""
 
@@ -129,20 +144,28 @@ class _Threads:
         os.register_at_fork(after_in_child=self._begin)  # a child has none of its parent's threads
 
     def _begin(self) -> None:
-        self.sessions = ThreadPoolExecutor(32, "restante-store")
-        self.deliveries = ThreadPoolExecutor(32, "restante-delivery")
+        self.sessions = _Pool(32, "restante-store")
+        self.deliveries = _Pool(32, "restante-delivery")
 
 
 _threads = _Threads()
 
 
 async def in_thread(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-    """Call something that blocks, and turn errors of the system into conditions."""
+    """Call something that blocks, and turn errors of the system into conditions.
+
+    Raises:
+        TemporaryFailure: there is no thread, and none can be had.
+    """
     return await _in_pool(_threads.sessions, partial(function, *arguments, **options))
 
 
 def begin_in_thread(function: Callable[[], object]) -> None:
-    """Have something done by one of the same threads; nobody is told what comes of it."""
+    """Have something done by one of the same threads; nobody is told what comes of it.
+
+    Raises:
+        TemporaryFailure: there is no thread, and none can be had.
+    """
     _threads.sessions.submit(function)
 
 

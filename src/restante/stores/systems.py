@@ -28,22 +28,23 @@ _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def kind_of_file_system(directory: str) -> int:
-    """Return the magic number of the file system that a directory is on.
+def kind_of_file_system(place: str | int) -> int:
+    """Return the magic number of the file system that a directory is on, or an open file, by its descriptor.
 
     Raises:
         OSError: nobody can tell.
     """
     room = ctypes.create_string_buffer(_STATFS)
-    if _libc.statfs(os.fsencode(directory), room):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), directory)
+    failed = _libc.fstatfs(place, room) if isinstance(place, int) else _libc.statfs(os.fsencode(place), room)
+    if failed:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), place)
     return ctypes.c_long.from_buffer(room).value & 0xFFFFFFFF
 
 
-def is_local(directory: str) -> bool:
-    """Say whether a directory is on a disk of this machine, so that nobody waits for a network."""
+def is_local(descriptor: int) -> bool:
+    """Say whether an open file is on a disk of this machine, so that nobody waits for a network."""
     try:
-        return platform.system() == "Linux" and kind_of_file_system(directory) in LOCAL
+        return platform.system() == "Linux" and kind_of_file_system(descriptor) in LOCAL
     except OSError:
         return False
 

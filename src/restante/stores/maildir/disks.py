@@ -12,13 +12,17 @@ import threading
 from collections.abc import Generator
 from typing import TypeVar
 
+from restante.errors import TemporaryFailure
 from restante.stores import systems
 from restante.stores.files import begin_in_thread, condition
-from restante.stores.maildir.folder import Folder
+from restante.stores.maildir.folder import OURS, Folder
+from restante.stores.maildir.records import DIRECTORIES
 
 T = TypeVar("T")
 Steps = Generator[None, None, T]
 """Something that blocks: up to its `yield` it moves files, behind that it makes sure that they stay where they are."""
+
+_PARTS = (*DIRECTORIES, f"{OURS}/deleted")
 
 MOST = 32
 """Sessions whose work is done together: each of them waits for all."""
@@ -47,6 +51,7 @@ class Disk:
         It should not take long, because others wait for it.
 
         Raises:
+            TemporaryFailure: there is no thread, and none can be had; nothing was done.
             Condition: something went wrong; of an error of the system it says what it means to a client.
         """
         loop = asyncio.get_running_loop()
@@ -55,11 +60,20 @@ class Disk:
             self._waiting.append(work)
             begin, self._at_work = not self._at_work, True
         if begin:
-            begin_in_thread(self._work)
+            self._begin(work)
         try:
             await work.done
         except OSError as error:
             raise condition(error) from error
+
+    def _begin(self, work: "_Work") -> None:
+        try:
+            begin_in_thread(self._work)
+        except TemporaryFailure:
+            with self._lock:
+                self._waiting.remove(work)
+                self._at_work = False
+            raise
 
     def _work(self) -> None:
         while batch := self._next():
@@ -108,6 +122,8 @@ class Disks:
 
     def __init__(self) -> None:
         self._known: dict[int, Disk | None] = {}
+        self._scattered: set[str] = set()
+        """Maildirs with parts in other places, which may be on other machines."""
 
     def learn(self, folder: Folder, descriptor: int) -> Disk | None:
         """Find out where a Maildir is; blocks.
@@ -117,13 +133,25 @@ class Disks:
             descriptor: of a file in it.
 
         Returns:
-            None: on another machine, or nobody knows.
+            None: it is not on one disk of this machine, or nobody knows.
+
+        Raises:
+            OSError: a part of it cannot be looked at.
         """
         device = os.fstat(descriptor).st_dev
         if device not in self._known:
-            self._known[device] = Disk() if systems.is_local(folder.path) else None
+            self._known[device] = Disk() if systems.is_local(descriptor) else None
+        if {os.stat(part).st_dev for part in map(folder.join, _PARTS)} != {device}:
+            self._scattered.add(folder.path)
+            return None
+        self._scattered.discard(folder.path)
         return self._known[device]
 
-    def at(self, device: int) -> Disk | None:
-        """Return a disk that is known to belong to this machine."""
-        return self._known.get(device)
+    def at(self, device: int, path: str) -> Disk | None:
+        """Return the disk that a Maildir is known to be on.
+
+        Args:
+            device: of its lock.
+            path: of the Maildir.
+        """
+        return None if path in self._scattered else self._known.get(device)

@@ -5,6 +5,7 @@ plain as that is left to `listing.scan`, which knows about moves, doubles and ad
 """
 
 import os
+import re
 import stat
 from itertools import islice
 
@@ -21,8 +22,13 @@ SHORT = 1 << 17
 """Octets of all that is read."""
 DIRECTORY = 1 << 16
 """Octets of the folder: one that was long once is read to its end, however little is in it."""
+RAW = 2048
+"""Octets of all headers that are not ASCII: to find out how long they are for a client without UTF8 takes its time."""
 LATELY = 600.0
 """Seconds since the folder has changed: then what it holds was in memory, and is likely to be there still."""
+
+
+_HEADER = re.compile(rb".*?(?:\n\r?\n|\Z)", re.DOTALL)
 
 
 class _MustWaitError(Exception):
@@ -67,7 +73,7 @@ class _Look:
     def __init__(self, folder: Folder, now: float) -> None:
         self._folder = folder
         self._now = now
-        self._octets = 0
+        self._octets = self._raw = 0
 
     def at(self, known: Snapshot) -> list[Stored]:
         """Return what is in ``new``.
@@ -117,4 +123,9 @@ class _Look:
         status = os.fstat(descriptor)
         if read is None or status.st_size != octets:
             raise _MustWaitError
+        if not read.isascii():
+            header = _HEADER.match(read)
+            self._raw += 0 if header is None or header[0].isascii() else len(header[0])
+            if self._raw > RAW:
+                raise _MustWaitError
         return measured(read, status)

@@ -47,7 +47,7 @@ def open_known(folder: Folder, memory: Memory, disks: Disks) -> Opened | None:
         return None
     try:
         status = os.fstat(lock)
-        disk = disks.at(status.st_dev)
+        disk = disks.at(status.st_dev, folder.path)
         if disk is not None and status.st_nlink == 1:
             folder.check_links()
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -61,6 +61,9 @@ def open_known(folder: Folder, memory: Memory, disks: Disks) -> Opened | None:
         raise MaildropInUse(folder.path) from None
     except (OSError, PermanentFailure):
         pass
+    except BaseException:  # nobody else would let go of it
+        os.close(lock)
+        raise
     os.close(lock)
     return None
 

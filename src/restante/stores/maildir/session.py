@@ -21,7 +21,7 @@ from restante.stores.maildir.removal import removing
 _NOWHERE: Mapping[Key, Paths] = {}
 """Most sessions never look for files that have moved."""
 LITTLE = 16
-"""Messages removed at once that others may have to wait for."""
+"""Files removed at once that others may have to wait for."""
 FEW = 1000
 """Messages of a maildrop of which that goes."""
 _NOBODY: frozenset[int] = frozenset()
@@ -170,11 +170,12 @@ class MaildirMaildrop:
     async def update(self, deleted: Collection[int]) -> None:
         """See `Maildrop.update`."""
         marked = [self._now[number - 1] for number in sorted(deleted)]
-        await self._do(self._updating(marked), quick=len(marked) <= LITTLE)
+        await self._do(self._updating(marked), quick=sum(len(stored.paths) for stored in marked) <= LITTLE)
 
     async def _do(self, steps: Steps[None], *, quick: bool = True) -> None:
         """Do something in a thread; with others if none of them has to wait long for it."""
-        if quick and self._disk is not None and len(self.listing) <= FEW:
+        quick = quick and len(self.listing) <= FEW and not self._suspects  # which are measured anew
+        if quick and self._disk is not None:
             await self._disk.do(steps)
         else:
             await in_thread(complete, steps)
