@@ -251,8 +251,10 @@ def read_file(path: str, limit: int, *, start: int = 0, own: bool = False) -> tu
             raise PermanentFailure(f"{path}: a regular file of at most {limit} octets would be right")
         os.lseek(descriptor, start, os.SEEK_SET)
         pieces = []
-        while piece := os.read(descriptor, 1 << 22):
+        left = status.st_size - start  # no more room than that, which would all be fetched from the system
+        while piece := os.read(descriptor, min(max(left + 1, 4096), 1 << 22)):
             pieces.append(piece)
+            left -= len(piece)
         return b"".join(pieces), status
     finally:
         os.close(descriptor)
