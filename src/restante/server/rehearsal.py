@@ -36,15 +36,17 @@ async def rehearse() -> str:
     sessions = logging.getLogger("restante.session")
     ours, theirs = socket.socketpair()
     sessions.disabled = True
-    with ours:
-        ours.setblocking(False)
-        await loop.connect_accepted_socket(partial(Wire, server, Door(), partial(Connection, server)), theirs)
-        await loop.sock_sendall(ours, _LINES)
-        replies = b""
-        while octets := await loop.sock_recv(ours, 4096):
-            replies += octets
-    await server.stop()
-    sessions.disabled = False
+    try:
+        with ours:
+            ours.setblocking(False)
+            await loop.connect_accepted_socket(partial(Wire, server, Door(), partial(Connection, server)), theirs)
+            await loop.sock_sendall(ours, _LINES)
+            replies = b""
+            while octets := await loop.sock_recv(ours, 4096):
+                replies += octets
+        await server.stop()
+    finally:
+        sessions.disabled = False
     return replies.decode()
 
 
