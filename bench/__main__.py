@@ -116,14 +116,15 @@ def _measured(folder: Path, row: Row, peers: Sequence[Peer], rounds: int, worker
     ours = contenders[0]
     cells = {contender.peer.name.split()[0]: contender.cost() for contender in contenders}
     line = [row.title, row.unit, *(cells.get(name, "-") for name in ("Restante", "Dovecot", "limit"))]
+    target = f"{row.target:g}" if row.target else "-"
     if len(peers) == 2:
         theirs = contenders[1]
         for which in (0, 1):
             pairs = zip(ours.costs, theirs.costs, strict=True)
             line.append(ratios([(our[which], their[which]) for our, their in pairs]))
-        line.insert(-1, f"{row.target:g}" if row.target else "-")
+        line.insert(-1, target)
     else:
-        line += ["-", f"{row.target:g}", "-"]
+        line += ["-", target, "-"]
     return f"| {' | '.join(line)} |"
 
 

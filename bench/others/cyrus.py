@@ -92,7 +92,8 @@ def cyrus(folder: Path, kinds: Sequence[Kind]) -> Iterator[Peer]:
     with running(CYRUS, folder, etc, commands(mount=f"mount -t tmpfs tmpfs {folder}/store"), pop3) as process:
         for kind in kinds:
             _fill(lmtp, kind)
-        memory = os.open(f"/proc/{process}/root/{folder}/store", os.O_RDONLY)  # it stays when the server has gone
+        # As the server sees it; open, it stays when the server has gone.
+        memory = os.open(Path("/proc", str(process), "root", folder.relative_to("/"), "store"), os.O_RDONLY)
     try:
         subprocess.run(["cp", "-a", f"/proc/self/fd/{memory}/.", folder / "store"], check=True, pass_fds=[memory])
     finally:

@@ -50,10 +50,8 @@ class Session:
         "_lines",
         "_next",
         "_replies",
-        "_stage",
         "_state",
         "_transaction",
-        "closed",
         "commands",
         "end_reason",
         "failed_logins",
@@ -63,8 +61,6 @@ class Session:
     def __init__(self, features: Features, terms: Terms | None = None) -> None:
         self.end_reason = ""
         """Why the session is over, for the log; empty while it is not."""
-        self.closed = False
-        """The session is over: its state is CLOSED."""
         self.commands = 0
         """Command lines handled so far: while this grows, the client is alive (P-139)."""
         self.unfinished = False
@@ -82,7 +78,6 @@ class Session:
         self._bad_commands = 0
         self._authorization = Authorization(features, terms or Terms(), self._replies)
         self._transaction: Transaction | None = None
-        self._stage: Stage = self._authorization
         self._encoder: MessageEncoder | None = None
         self._authorization.greet()
 
@@ -92,6 +87,11 @@ class Session:
     def state(self) -> State:
         """Where the session stands; CLOSED means: send what is left, then close the connection."""
         return self._state
+
+    @property
+    def closed(self) -> bool:
+        """Say whether the session is over."""
+        return self._state is State.CLOSED
 
     @property
     def statistics(self) -> Statistics:
@@ -155,7 +155,6 @@ class Session:
     def end(self, reason: str) -> None:
         """End the session: nothing more is parsed, what waits to be sent may still be sent."""
         if not self.closed:
-            self.closed = True
             self._state = State.CLOSED
             self.end_reason = reason
         self._awaiting = self._next = self._encoder = None
@@ -182,7 +181,6 @@ class Session:
             ScanListing(listing, headers),
             read_only=read_only,
         )
-        self._stage = self._transaction
         self._transaction.summary()
 
     def record_found(self, record: ScramRecord) -> None:
@@ -310,6 +308,10 @@ class Session:
             self._replies.error(CommandError("this is POP3, and nothing else"))
             self.end(named)
         return bool(named)
+
+    @property
+    def _stage(self) -> Stage:
+        return self._transaction or self._authorization
 
     def _next_line(self) -> bytes | None:
         """Return the next line, None when there is none.

@@ -5,7 +5,7 @@ import logging
 import os
 from functools import cache
 from io import FileIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from restante.auth import Principal
 from restante.errors import AuthenticationFailed, Condition, TemporaryFailure
@@ -163,7 +163,7 @@ class Connection(Conversation[Session]):
     def _logged_in(self, principal: Principal, maildrop: Maildrop) -> None:
         self._gate = self._principal = None
         self._maildrop = maildrop
-        self._prompt = maildrop if _is_prompt(type(maildrop)) else None  # type: ignore[assignment]
+        self._prompt = cast("Prompt", maildrop) if _is_prompt(type(maildrop)) else None
         self._wire.logged_in()
         if not self._over():
             self._session.login_succeeded(self._maildrop.listing, read_only=principal.read_only)

@@ -153,7 +153,10 @@ def _add(context: _Context, pair: KeyPair) -> None:
             pass
     kind = kind_of_key(pair.certificate)
     if kind in context.keys:
-        raise ValueError(f"{pair.certificate}: for the same hosts there is another certificate with this kind of key")
+        raise ValueError(
+            f"{pair.certificate}: for the same hosts there is another certificate with this kind of key; "
+            "one with an ECDSA and one with an RSA key would be right"
+        )
     try:
         context.load_cert_chain(pair.certificate, pair.key, password=_no_password)
     except ssl.SSLError as error:
